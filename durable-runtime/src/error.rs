@@ -1,0 +1,120 @@
+//! The one error type that storage and the runtime hand to user code.
+//!
+//! It is plain data (a kind and a message), so it can travel in a reply: the first method
+//! that anybody writes returns `durable::Result<T>`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// `Result` with [`Error`] as its error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong in storage or in the runtime: a [kind](ErrorKind) to decide on and a message to read.
+///
+/// Use it as the error of a business method, or give your own error type a `From<durable::Error>`.
+///
+/// ```
+/// use durable_runtime::{Error, ErrorKind};
+///
+/// let error = Error::other("the shop is closed");
+/// assert_eq!(error.kind(), ErrorKind::Other);
+/// assert_eq!(error.to_string(), "the shop is closed");
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+}
+
+/// The kinds of [`Error`]. More may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// SQLite refused a statement: bad syntax, an unknown table, a wrong number of parameters.
+    Sql,
+    /// A constraint (unique, not null, check, foreign key) refused a row.
+    Constraint,
+    /// A query that must give one row gave none.
+    NoRows,
+    /// A query that must give one row gave several.
+    ManyRows,
+    /// A stored value cannot be read as the type that was asked for.
+    Conversion,
+    /// A value cannot be encoded for storage or for a message.
+    Encoding,
+    /// A write in a read-only method (`&self`).
+    ReadOnly,
+    /// A statement that is not allowed in a turn, such as `COMMIT` or `ATTACH`.
+    Refused,
+    /// Something is larger than a limit.
+    Limit,
+    /// SQLite ended the transaction by itself, so the turn cannot commit.
+    RolledBack,
+    /// The object's schema cannot be brought to the version of this program.
+    Migration,
+    /// The disk or a file on it failed.
+    Storage,
+    /// A name, an id or an option that cannot be used.
+    Invalid,
+    /// Nothing of that kind is registered: a class, a method, a value of the environment.
+    NotFound,
+    /// The call would wait for itself.
+    Deadlock,
+    /// The object's queue is full.
+    Overloaded,
+    /// The call took longer than its caller wanted to wait.
+    TimedOut,
+    /// User code panicked.
+    Panicked,
+    /// The object was reset while the call was waiting.
+    Reset,
+    /// The runtime has been shut down.
+    ShutDown,
+    /// Caller and object do not agree on what a method takes or gives.
+    Incompatible,
+    /// Made by user code with [`Error::other`].
+    Other,
+}
+
+impl Error {
+    /// An error of the given kind.
+    pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
+        Error { kind, message: message.to_string() }
+    }
+
+    /// An error of the user's own making, of kind [`ErrorKind::Other`].
+    pub fn other(message: impl fmt::Display) -> Self {
+        Error::new(ErrorKind::Other, message)
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The message, as [`Display`](fmt::Display) shows it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The same error with `context` and a colon before its message.
+    #[must_use]
+    pub fn context(self, context: impl fmt::Display) -> Self {
+        Error { kind: self.kind, message: format!("{context}: {}", self.message) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.message)
+    }
+}
+
+impl std::error::Error for Error {}

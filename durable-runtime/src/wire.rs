@@ -1,0 +1,178 @@
+//! The wire form of calls: what arguments and replies look like as bytes.
+//!
+//! A message is one format byte followed by bincode 2 (little endian, variable-length integers).
+//! Values stand one after the other in the order of the method's arguments. bincode is
+//! positional, so this form is only for calls between equal builds; nothing of it is ever stored.
+//!
+//! Invariants: a message of another format is refused, bytes left over are an error, and a
+//! length is never trusted beyond [`MESSAGE_BYTES_MAX`].
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The largest message, in bytes: 32 MiB, as on Cloudflare.
+pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// First byte of every message; another value is another format.
+const FORMAT: u8 = 1;
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<MESSAGE_BYTES_MAX>()
+}
+
+/// Why bytes could not be made from values, or values from bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// The object has no method of this name.
+    #[error("no method `{0}`")]
+    UnknownMethod(String),
+    /// The message starts with a format byte that this build does not know.
+    #[error("message format {0:?} is not known to this build (it knows {FORMAT})")]
+    UnknownFormat(Option<u8>),
+    /// The message is larger than [`MESSAGE_BYTES_MAX`].
+    #[error("the message is {bytes} bytes, over the limit of {MESSAGE_BYTES_MAX} bytes")]
+    TooLarge {
+        /// Size of the message so far.
+        bytes: usize,
+    },
+    /// A value that bincode cannot write.
+    #[error("cannot be written: {0}")]
+    Encode(String),
+    /// Bytes that are not a value of the expected type.
+    #[error("cannot be read as `{expected}`: {reason}")]
+    Decode {
+        /// The Rust type that was expected.
+        expected: &'static str,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// The message goes on after its last value.
+    #[error("{0} bytes are left over: caller and object do not agree on the arguments")]
+    LeftOver(usize),
+}
+
+/// Writes the values of one message.
+#[derive(Debug)]
+pub struct Encoder {
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    /// An empty message.
+    pub fn new() -> Self {
+        Encoder { bytes: vec![FORMAT] }
+    }
+
+    /// Appends one value.
+    ///
+    /// # Errors
+    /// When `value` has no form in bincode, or the message grows over [`MESSAGE_BYTES_MAX`].
+    pub fn put<T: Serialize>(&mut self, value: &T) -> Result<(), WireError> {
+        bincode::serde::encode_into_std_write(value, &mut self.bytes, config())
+            .map_err(|error| WireError::Encode(error.to_string()))?;
+        match self.bytes.len() {
+            bytes if bytes > MESSAGE_BYTES_MAX => Err(WireError::TooLarge { bytes }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The finished message.
+    pub fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads the values of one message.
+#[derive(Debug)]
+pub struct Decoder<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    /// Opens a message and checks its format.
+    ///
+    /// # Errors
+    /// When the message is empty, too large or of another format.
+    pub fn new(message: &'a [u8]) -> Result<Self, WireError> {
+        match message {
+            _ if message.len() > MESSAGE_BYTES_MAX => {
+                Err(WireError::TooLarge { bytes: message.len() })
+            }
+            [FORMAT, rest @ ..] => Ok(Decoder { rest }),
+            other => Err(WireError::UnknownFormat(other.first().copied())),
+        }
+    }
+
+    /// Takes the next value.
+    ///
+    /// # Errors
+    /// When the bytes are not a `T`.
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<T, WireError> {
+        let (value, used) =
+            bincode::serde::decode_from_slice(self.rest, config()).map_err(|error| {
+                WireError::Decode {
+                    expected: std::any::type_name::<T>(),
+                    reason: error.to_string(),
+                }
+            })?;
+        self.rest = &self.rest[used..];
+        Ok(value)
+    }
+
+    /// Ends the message.
+    ///
+    /// # Errors
+    /// When bytes are left over.
+    pub fn finish(self) -> Result<(), WireError> {
+        match self.rest.len() {
+            0 => Ok(()),
+            left => Err(WireError::LeftOver(left)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.put(&5_i64).unwrap();
+        out.put(&"hi").unwrap();
+        out.finish()
+    }
+
+    /// The stored form is a promise: it changes only together with the format byte.
+    #[test]
+    fn golden_message() {
+        assert_eq!(message(), [1, 10, 2, b'h', b'i']);
+    }
+
+    #[test]
+    fn values_come_back_in_order() {
+        let message = message();
+        let mut input = Decoder::new(&message).unwrap();
+        assert_eq!(input.take::<i64>(), Ok(5));
+        assert_eq!(input.take::<String>().as_deref(), Ok("hi"));
+        assert_eq!(input.finish(), Ok(()));
+    }
+
+    #[test]
+    fn leftovers_foreign_formats_and_garbage_are_errors() {
+        let message = message();
+        let mut input = Decoder::new(&message).unwrap();
+        input.take::<i64>().unwrap();
+        assert_eq!(input.finish(), Err(WireError::LeftOver(3)));
+        assert_eq!(Decoder::new(&[]).unwrap_err(), WireError::UnknownFormat(None));
+        assert_eq!(Decoder::new(&[9, 0]).unwrap_err(), WireError::UnknownFormat(Some(9)));
+        // A length of 2^40 bytes is refused before anything is allocated.
+        let huge = [1, 253, 0, 0, 0, 0, 0, 1, 0, 0];
+        assert!(Decoder::new(&huge).unwrap().take::<String>().is_err());
+    }
+}
