@@ -55,6 +55,8 @@ pub enum ErrorKind {
     Migration,
     /// The disk or a file on it failed.
     Storage,
+    /// The data directory is in use by another runtime.
+    Locked,
     /// A name, an id or an option that cannot be used.
     Invalid,
     /// Nothing of that kind is registered: a class, a method, a value of the environment.

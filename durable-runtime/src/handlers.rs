@@ -26,11 +26,9 @@ pub struct AlarmInfo {
     pub scheduled_time: SystemTime,
 }
 
-/// A WebSocket that its object may sleep under. Cannot be made yet: sockets come with the network.
+/// A WebSocket that its object may sleep under. None can be made yet: sockets come with the network.
 #[derive(Debug)]
-pub struct WebSocket {
-    never: std::convert::Infallible,
-}
+pub enum WebSocket {}
 
 /// A WebSocket message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,9 +13,10 @@ use crate::{Context, Handle, Migration, Result};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a durable object",
     label = "not a durable object",
-    note = "help: put `#[durable_object]` on the inherent `impl` that holds its methods"
+    note = "help: put `#[durable_object]` on the inherent `impl` that holds its methods",
+    note = "rule: not-an-object"
 )]
-pub trait DurableObject: Sized + Send + 'static {
+pub trait DurableObject: Sized + ObjectValue + 'static {
     /// The typed stub: one method for each business method.
     type Stub: Clone + Send + Sync + 'static;
 
@@ -48,6 +49,28 @@ pub trait DurableObject: Sized + Send + 'static {
     fn stub(raw: RawStub<Self>) -> Self::Stub;
 }
 
+/// What may live in the runtime: an object moves between threads, though it runs on one at a time.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a durable object, because it is not `Send`",
+    label = "cannot move between threads",
+    note = "help: objects move between threads: use `Arc` for `Rc` in its fields, and data for pointers; `Cell` and `RefCell` are fine",
+    note = "rule: object-not-send"
+)]
+pub trait ObjectValue: Send {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send> ObjectValue for T {}
+
+/// Lets a class that is not `Send` have no stub, so that it gives one error and not several.
+pub trait SendObject {
+    /// The stub itself.
+    type Only<Stub>;
+}
+
+impl<T: ObjectValue> SendObject for T {
+    type Only<Stub> = Stub;
+}
+
 /// A class that can be made without a constructor: it has `Default`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no constructor",
@@ -65,6 +88,14 @@ impl<T: Default> ConstructDefault for T {
     fn construct_default() -> Self {
         T::default()
     }
+}
+
+/// Runs all migrations of a class on an empty database in memory.
+///
+/// # Errors
+/// What the first migration that fails says, with its name.
+pub fn check_migrations<T: DurableObject>() -> Result<()> {
+    crate::storage::check_migrations(T::MIGRATIONS, T::CLASS)
 }
 
 /// One migration of a class.
@@ -86,7 +117,7 @@ pub struct MigrationInfo {
 pub type BoxFuture<R> = Pin<Box<dyn Future<Output = R> + Send>>;
 
 /// A handler in one of its two forms. `A` is a tuple of what it takes besides the object.
-#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "only the expansion of the macro has one")]
 pub enum Handler<T: DurableObject, A, R> {
     /// `fn (&mut self, ctx: &Context<Self>, …)`: one turn.
     Sync(fn(&mut T, &Context<T>, A) -> Result<R>),
@@ -95,7 +126,7 @@ pub enum Handler<T: DurableObject, A, R> {
 }
 
 /// The handlers of a class.
-#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "only the expansion of the macro has one")]
 pub struct Handlers<T: DurableObject> {
     /// An HTTP request.
     pub fetch: Option<Handler<T, (Request,), Response>>,

@@ -3,20 +3,25 @@
 //!
 //! The traits are blanket-implemented and exist for their error messages: the macro names them at
 //! the span of the user's type, so that a missing derive is reported there, in words that help.
+//! Every rule that only the type checker can decide has its text here.
+
+use std::convert::Infallible;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::wire::{Decoder, Encoder, WireError};
 use crate::{Context, DurableObject};
 
-/// An argument of a business method: `Serialize + DeserializeOwned + Send + 'static`.
+/// An argument of a business method: `Serialize + DeserializeOwned`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be an argument of a durable object method",
-    label = "not an argument",
-    note = "help: an argument must be `Serialize + DeserializeOwned + Send + 'static`; derive both: `#[derive(serde::Serialize, serde::Deserialize)]`",
+    message = "`{Self}` cannot be an argument of a business method",
+    label = "has no form that a call could carry",
+    note = "help: an argument must be `Serialize + DeserializeOwned + Send + 'static`: put `#[derive(serde::Serialize, serde::Deserialize)]` on its type",
     note = "rule: arg-not-serializable"
 )]
-pub trait RpcArg: Sized + Send + 'static {
+pub trait RpcArg: Sized + 'static {
     /// Appends the argument to a message.
     fn encode(&self, out: &mut Encoder) -> Result<(), WireError>;
     /// Takes the argument from a message.
@@ -24,7 +29,7 @@ pub trait RpcArg: Sized + Send + 'static {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + Send + 'static> RpcArg for T {
+impl<T: Serialize + DeserializeOwned + 'static> RpcArg for T {
     fn encode(&self, out: &mut Encoder) -> Result<(), WireError> {
         out.put(self)
     }
@@ -34,14 +39,127 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> RpcArg for T {
     }
 }
 
-/// What a business method returns, or the error it returns: `Serialize + DeserializeOwned + Send + 'static`.
+/// What may wait in a queue and move to another thread.
+///
+/// Apart from [`RpcArg`] and [`RpcReply`], so that a type that lacks only `Send` is told only that.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be returned from a durable object method",
-    label = "not a reply",
-    note = "help: a reply must be `Serialize + DeserializeOwned + Send + 'static`; derive both, or return an error enum of your own",
+    message = "`{Self}` cannot be an argument or a reply of a business method, because it is not `Send`",
+    label = "cannot be sent to another thread",
+    note = "help: calls move between threads: use `Arc` for `Rc`, `Mutex` for `RefCell`, and data for pointers",
+    note = "rule: arg-not-send"
+)]
+pub trait SendValue: Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + 'static> SendValue for T {}
+
+/// The owned arguments of a call, as a tuple. What is asked of each element is asked here by the
+/// element's own name, so that rustc speaks of the element and not of the tuple.
+pub trait SendValues: Send + 'static {}
+
+macro_rules! send_values {
+    ($($element:ident)*) => {
+        impl<$($element: SendValue),*> SendValues for ($($element,)*) {}
+    };
+}
+
+send_values!();
+send_values!(A);
+send_values!(A B);
+send_values!(A B C);
+send_values!(A B C D);
+send_values!(A B C D E);
+send_values!(A B C D E F);
+send_values!(A B C D E F G);
+send_values!(A B C D E F G H);
+send_values!(A B C D E F G H I);
+send_values!(A B C D E F G H I J);
+send_values!(A B C D E F G H I J K);
+send_values!(A B C D E F G H I J K L);
+send_values!(A B C D E F G H I J K L M);
+send_values!(A B C D E F G H I J K L M N);
+send_values!(A B C D E F G H I J K L M N O);
+send_values!(A B C D E F G H I J K L M N O P);
+
+/// What can be copied into a call.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be borrowed by a business method, because the call needs a copy of it",
+    label = "cannot be copied into the call",
+    note = "help: put `#[derive(Clone)]` on the type, or take it by value",
+    note = "rule: arg-not-clone"
+)]
+pub trait CloneValue: Clone {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> CloneValue for T {}
+
+/// What stands behind the reference, where a method takes one: the call owns a copy of it.
+pub trait RpcBorrow {
+    /// What the call owns: `String` for `str`, `Vec<T>` for `[T]`, `T` for `T`.
+    type Owned;
+    /// Copies the caller's value.
+    fn copy(&self) -> Self::Owned;
+    /// Shows the copy to the method.
+    fn lend(owned: &Self::Owned) -> &Self;
+}
+
+// Not through `ToOwned`: rustc would speak of that trait, and of the foreign types that have it.
+impl<T: CloneValue> RpcBorrow for T {
+    type Owned = T;
+
+    fn copy(&self) -> T {
+        self.clone()
+    }
+
+    fn lend(owned: &T) -> &T {
+        owned
+    }
+}
+
+impl<T: CloneValue> RpcBorrow for [T] {
+    type Owned = Vec<T>;
+
+    fn copy(&self) -> Vec<T> {
+        self.to_vec()
+    }
+
+    fn lend(owned: &Vec<T>) -> &[T] {
+        owned
+    }
+}
+
+impl RpcBorrow for str {
+    type Owned = String;
+
+    fn copy(&self) -> String {
+        self.to_owned()
+    }
+
+    fn lend(owned: &String) -> &str {
+        owned
+    }
+}
+
+impl RpcBorrow for Path {
+    type Owned = PathBuf;
+
+    fn copy(&self) -> PathBuf {
+        self.to_owned()
+    }
+
+    fn lend(owned: &PathBuf) -> &Path {
+        owned
+    }
+}
+
+/// What a business method returns: `Serialize + DeserializeOwned`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be returned from a business method",
+    label = "has no form that a reply could carry",
+    note = "help: a reply must be `Serialize + DeserializeOwned + Send + 'static`: put `#[derive(serde::Serialize, serde::Deserialize)]` on its type",
     note = "rule: return-not-serializable"
 )]
-pub trait RpcReply: Sized + Send + 'static {
+pub trait RpcReply: Sized + 'static {
     /// Appends the reply to a message.
     fn encode(&self, out: &mut Encoder) -> Result<(), WireError>;
     /// Takes the reply from a message.
@@ -49,7 +167,33 @@ pub trait RpcReply: Sized + Send + 'static {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + Send + 'static> RpcReply for T {
+impl<T: Serialize + DeserializeOwned + 'static> RpcReply for T {
+    fn encode(&self, out: &mut Encoder) -> Result<(), WireError> {
+        out.put(self)
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, WireError> {
+        input.take()
+    }
+}
+
+/// The error a business method returns: `Serialize + DeserializeOwned`, or
+/// [`Infallible`](std::convert::Infallible) if it returns no `Result`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a business method",
+    label = "has no form that a reply could carry",
+    note = "help: return `durable::Result<..>`, or an error enum of your own with `#[derive(serde::Serialize, serde::Deserialize)]` and `From<durable::Error>`",
+    note = "rule: error-not-serializable"
+)]
+pub trait RpcError: Sized + 'static {
+    /// Appends the error to a message.
+    fn encode(&self, out: &mut Encoder) -> Result<(), WireError>;
+    /// Takes the error from a message.
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, WireError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + 'static> RpcError for T {
     fn encode(&self, out: &mut Encoder) -> Result<(), WireError> {
         out.put(self)
     }
@@ -62,6 +206,12 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> RpcReply for T {
 /// Splits a return type into what a call gives and how it can fail.
 ///
 /// Implemented for `Result<T, E>` only, so that a stub's types and the object's values cannot disagree.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is named like a `Result` and is none",
+    label = "not a `Result`",
+    note = "help: the stub takes a type whose name ends in `Result` apart: return `durable::Result<{Self}>`, or give the type another name",
+    note = "rule: hidden-result"
+)]
 pub trait Fallible {
     /// The success type.
     type Ok;
@@ -79,6 +229,26 @@ impl<T, E> Fallible for Result<T, E> {
         self
     }
 }
+
+/// Tells whether a type is a `Result`, whatever it is called.
+///
+/// `ResultProbe::<T>::IS_RESULT` is the inherent constant where there is one, else the one of
+/// [`NoResult`]. It works for types that are written out, not for type parameters.
+#[derive(Debug)]
+pub struct ResultProbe<T>(PhantomData<T>);
+
+impl<T, E> ResultProbe<Result<T, E>> {
+    /// It is one.
+    pub const IS_RESULT: bool = true;
+}
+
+/// What [`ResultProbe`] says of all other types.
+pub trait NoResult {
+    /// It is none.
+    const IS_RESULT: bool = false;
+}
+
+impl<T> NoResult for ResultProbe<T> {}
 
 /// Whether a method may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +271,7 @@ pub struct MethodInfo {
 /// One business method as a stub calls it: typed for a caller in this process, and able to take the wire form.
 ///
 /// `A` is a tuple of the owned arguments.
+#[expect(missing_debug_implementations, reason = "only the expansion of the macro has one")]
 pub struct Method<T: DurableObject, A, R, E> {
     /// Name and access.
     pub info: MethodInfo,
@@ -119,4 +290,70 @@ pub enum WireReply {
     Ok(Vec<u8>),
     /// The method's own error; its turn is rolled back.
     Err(Vec<u8>),
+}
+
+/// Writes one value, as [`RpcReply::encode`] does.
+type Write<T> = fn(&T, &mut Encoder) -> Result<(), WireError>;
+/// Reads one value, as [`RpcReply::decode`] does.
+type Read<T> = fn(&mut Decoder<'_>) -> Result<T, WireError>;
+
+/// Both take the functions and not the traits: a bound here would be a second error, with a note that
+/// points into this file, for every type that lacks a derive.
+impl WireReply {
+    /// Puts the outcome of a method into wire form.
+    ///
+    /// # Errors
+    /// When the value or the error cannot be written.
+    pub fn write<R, E>(
+        outcome: Result<R, E>,
+        write_ok: Write<R>,
+        write_error: Write<E>,
+    ) -> Result<Self, WireError> {
+        let mut out = Encoder::new();
+        match outcome {
+            Ok(value) => write_ok(&value, &mut out).map(|()| WireReply::Ok(out.finish())),
+            Err(error) => write_error(&error, &mut out).map(|()| WireReply::Err(out.finish())),
+        }
+    }
+
+    /// Reads the outcome back.
+    ///
+    /// # Errors
+    /// When the bytes are no such value.
+    pub fn read<R, E>(
+        &self,
+        read_ok: Read<R>,
+        read_error: Read<E>,
+    ) -> Result<Result<R, E>, WireError> {
+        match self {
+            WireReply::Ok(message) => read_message(message, read_ok).map(Ok),
+            WireReply::Err(message) => read_message(message, read_error).map(Err),
+        }
+    }
+}
+
+fn read_message<T>(message: &[u8], read: Read<T>) -> Result<T, WireError> {
+    let mut input = Decoder::new(message)?;
+    let value = read(&mut input)?;
+    input.finish()?;
+    Ok(value)
+}
+
+/// Writes the error of a method that returns no `Result`: there is none.
+///
+/// # Errors
+/// Never.
+pub fn encode_never(never: &Infallible, _: &mut Encoder) -> Result<(), WireError> {
+    match *never {}
+}
+
+/// Reads the error of a method that returns no `Result`: whoever sends one has another method in mind.
+///
+/// # Errors
+/// Always.
+pub fn decode_never(_: &mut Decoder<'_>) -> Result<Infallible, WireError> {
+    Err(WireError::Decode {
+        expected: "the reply of a method that cannot fail",
+        reason: "it is an error".to_owned(),
+    })
 }

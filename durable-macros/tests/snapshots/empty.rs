@@ -1,0 +1,2 @@
+#[durable_object]
+impl Empty {}

@@ -1,0 +1,221 @@
+//! Setting up a runtime.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::engine::{Catalogue, Directory, Engine, StockEngine};
+use crate::instance::registry::{AnyClass, Class};
+use crate::instance::turn::Form;
+use crate::node::{Clock, Environment, Node, Settings};
+use crate::{DurableObject, Error, ErrorKind, Handlers, Result, Runtime};
+
+/// Jobs that may wait in one object's queue, unless [`Builder::queue_limit`] says otherwise.
+pub const QUEUE_MAX: usize = 1_024;
+
+/// Objects in memory, unless [`Builder::resident_limit`] or the limit of open files says otherwise.
+pub const RESIDENTS_MAX: usize = 10_000;
+
+/// What a runtime is made from. See [`Runtime::builder`].
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    directory: PathBuf,
+    classes: Vec<Registration>,
+    environment: Environment,
+    clock: Clock,
+    form: Form,
+    queue_max: usize,
+    residents_max: Option<usize>,
+}
+
+/// A class to register, without its type.
+struct Registration {
+    type_id: TypeId,
+    name: &'static str,
+    former: &'static [&'static str],
+    /// A handler that this version does not call.
+    uncalled: Option<&'static str>,
+    make: fn(Arc<str>) -> Arc<dyn AnyClass>,
+}
+
+impl Builder {
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Builder {
+            directory,
+            classes: Vec::new(),
+            environment: Environment::default(),
+            clock: Arc::new(SystemTime::now),
+            form: Form::Moved,
+            queue_max: QUEUE_MAX,
+            residents_max: None,
+        }
+    }
+
+    /// Makes the objects of class `T` available.
+    ///
+    /// What is wrong with a class is reported by [`start`](Builder::start): a name that another
+    /// registered class has, or a handler that this version of the runtime never calls.
+    pub fn register<T: DurableObject>(mut self) -> Self {
+        self.classes.push(Registration {
+            type_id: TypeId::of::<T>(),
+            name: T::CLASS,
+            former: T::FORMER_CLASSES,
+            uncalled: uncalled_handler(&T::HANDLERS),
+            make: |key| Arc::new(Class::<T>::new(key)),
+        });
+        self
+    }
+
+    /// Gives all objects a value that they get with [`Context::env`](crate::Context::env). One of
+    /// each type; a second of the same type replaces the first.
+    pub fn env<E: Send + Sync + 'static>(mut self, value: E) -> Self {
+        self.environment.insert(value);
+        self
+    }
+
+    /// The clock that turns see. Default: the system's.
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How many calls may wait in one object's queue before further ones fail with
+    /// [`CallError::Overloaded`](crate::CallError::Overloaded). Default: 1,024.
+    pub fn queue_limit(mut self, calls: usize) -> Self {
+        self.queue_max = calls.max(1);
+        self
+    }
+
+    /// How many objects stay in memory at the same time; beyond that, those that were not used
+    /// for longest are evicted. Default: 10,000, or fewer if the process may not open so many files.
+    pub fn resident_limit(mut self, objects: usize) -> Self {
+        self.residents_max = Some(objects.max(1));
+        self
+    }
+
+    /// Passes the arguments and the reply of every call through their wire form, as if the
+    /// caller were in another process. For tests: it finds types that cannot be sent.
+    pub fn always_serialize(mut self) -> Self {
+        self.form = Form::Wire;
+        self
+    }
+
+    /// Opens the data directory and starts the runtime on the current tokio runtime.
+    ///
+    /// # Errors
+    /// When the directory cannot be used (not ours, of a newer version, opened by another runtime),
+    /// a class cannot be registered, or there is no tokio runtime.
+    pub async fn start(self) -> Result<Runtime> {
+        let executor = tokio::runtime::Handle::try_current().map_err(|_| {
+            Error::new(ErrorKind::Invalid, "a runtime is started inside a tokio runtime")
+        })?;
+        let open = executor.spawn_blocking(move || self.open());
+        let (settings, opened, path) = open.await.map_err(|error| {
+            Error::new(
+                ErrorKind::Storage,
+                format!("opening the data directory was given up: {error}"),
+            )
+        })??;
+        let node = Node::new(settings, opened.directory, opened.engine, opened.classes, executor);
+        Ok(Runtime::new(node, path))
+    }
+
+    /// The part that waits for the disk.
+    fn open(self) -> Result<(Settings, Opened, PathBuf)> {
+        let directory = Arc::new(Directory::open(&self.directory)?);
+        let catalogue = Catalogue::open(directory.path())?;
+        let classes = resolve(&self.classes, &catalogue)?;
+        let engine: Arc<dyn Engine> = Arc::new(StockEngine::new(directory.path()));
+        let settings = Settings {
+            environment: self.environment,
+            clock: self.clock,
+            form: self.form,
+            queue_max: self.queue_max,
+            residents_max: self.residents_max.unwrap_or_else(|| default_residents(&*engine)),
+        };
+        Ok((settings, Opened { directory, engine, classes }, self.directory))
+    }
+}
+
+/// What is on the disk, opened.
+struct Opened {
+    directory: Arc<Directory>,
+    engine: Arc<dyn Engine>,
+    classes: HashMap<TypeId, Arc<dyn AnyClass>>,
+}
+
+/// Finds the key of each class; two classes must not share one.
+fn resolve(
+    registrations: &[Registration],
+    catalogue: &Catalogue,
+) -> Result<HashMap<TypeId, Arc<dyn AnyClass>>> {
+    let mut classes = HashMap::new();
+    let mut keys: HashMap<Arc<str>, &Registration> = HashMap::new();
+    for registration in registrations {
+        let name = registration.name;
+        if let Some(handler) = registration.uncalled {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "class `{name}` has a handler `{handler}`, which this version of the runtime does not call yet; remove it"
+                ),
+            ));
+        }
+        if classes.contains_key(&registration.type_id) {
+            continue;
+        }
+        if let Some(other) = keys.values().find(|other| other.name == name) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "two types are registered as class `{}`; give one of them another name: `#[durable_object(name = \"..\")]`",
+                    other.name
+                ),
+            ));
+        }
+        let key = catalogue.resolve(name, registration.former)?;
+        if let Some(other) = keys.insert(key.clone(), registration) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "classes `{}` and `{name}` are the same stored class `{key}`; only one of them can be registered",
+                    other.name
+                ),
+            ));
+        }
+        classes.insert(registration.type_id, (registration.make)(key));
+    }
+    Ok(classes)
+}
+
+/// The name of a handler that the class has and nobody calls yet.
+fn uncalled_handler<T: DurableObject>(handlers: &Handlers<T>) -> Option<&'static str> {
+    [
+        ("alarm", handlers.alarm.is_some()),
+        ("websocket_message", handlers.websocket_message.is_some()),
+        ("websocket_close", handlers.websocket_close.is_some()),
+        ("websocket_error", handlers.websocket_error.is_some()),
+    ]
+    .into_iter()
+    .find_map(|(name, present)| present.then_some(name))
+}
+
+/// Half of the files that the process may open are for objects.
+fn default_residents(engine: &dyn Engine) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = limit.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    (files / 2 / engine.files_per_object()).clamp(1, RESIDENTS_MAX)
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let classes: Vec<_> = self.classes.iter().map(|class| class.name).collect();
+        f.debug_struct("Builder")
+            .field("directory", &self.directory)
+            .field("classes", &classes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,221 @@
+//! The catalogue: under which key the objects of a class are stored.
+//!
+//! The guarantee: a class keeps the key it was first registered under, however often it is renamed, and
+//! no two classes share one. What would break that is refused, and the catalogue left as it was.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, Transaction};
+
+use super::directory::{io_error, private_file};
+use super::sqlite;
+use crate::{Error, ErrorKind, Result};
+
+/// The longest class name, in bytes: escaped, it is a folder's name.
+const CLASS_BYTES_MAX: usize = 80;
+
+/// Knows the classes of a data directory.
+pub(crate) struct Catalogue {
+    state: Mutex<State>,
+}
+
+struct State {
+    connection: Connection,
+    /// What this process registered: key to name.
+    resolved: HashMap<Arc<str>, String>,
+}
+
+/// A stored class. `former` are its names before this one, the first of which is the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Class {
+    key: String,
+    name: String,
+    former: Vec<String>,
+}
+
+impl fmt::Debug for Catalogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Catalogue")
+    }
+}
+
+impl Catalogue {
+    /// Opens the catalogue of a data directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when the disk or the file fails.
+    pub(crate) fn open(directory: &Path) -> Result<Catalogue> {
+        let path = directory.join("catalogue.db");
+        private_file().append(true).open(&path).map_err(|error| io_error("open", &path, &error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags).map_err(sqlite::error)?;
+        let schema = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; \
+             CREATE TABLE IF NOT EXISTS classes \
+             (key TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, former TEXT NOT NULL) STRICT;";
+        connection.execute_batch(schema).map_err(sqlite::error)?;
+        Ok(Catalogue { state: Mutex::new(State { connection, resolved: HashMap::new() }) })
+    }
+
+    /// The key of a class, which is registered now if it is new and renamed if it is known by a
+    /// former name. To be called once for each class of the program.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when the names are ambiguous, or another class of this process has the key.
+    pub(crate) fn resolve(&self, name: &str, former: &[&str]) -> Result<Arc<str>> {
+        check_name(name)?;
+        let mut state = self.state.lock();
+        let State { connection, resolved } = &mut *state;
+        let transaction = connection.transaction().map_err(sqlite::error)?;
+        let classes = load(&transaction)?;
+        let class = find(&classes, name, former)?.map_or_else(
+            || insert(&transaction, &classes, name),
+            |class| rename(&transaction, class, name),
+        )?;
+        let key = Arc::<str>::from(class.key);
+        if let Some(other) = resolved.get(&key) {
+            return Err(invalid(format!(
+                "the classes `{other}` and `{name}` are both stored as `{key}`: \
+                 a class has one name, and a name one class"
+            )));
+        }
+        transaction.commit().map_err(sqlite::error)?;
+        resolved.insert(Arc::clone(&key), name.to_owned());
+        Ok(key)
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::Invalid, message)
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > CLASS_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(invalid(format!(
+            "a class name has 1 to {CLASS_BYTES_MAX} bytes without control characters, not {name:?}"
+        )));
+    }
+    Ok(())
+}
+
+/// The stored class of that name, or else the one that ever had a former name.
+fn find<'a>(classes: &'a [Class], name: &str, former: &[&str]) -> Result<Option<&'a Class>> {
+    let current = classes.iter().find(|class| class.name == name);
+    let renamed = former.iter().find_map(|former| {
+        let by_name = classes.iter().find(|class| class.name == *former);
+        by_name
+            .or_else(|| classes.iter().find(|class| class.former.iter().any(|old| old == former)))
+    });
+    match (current, renamed) {
+        (Some(current), Some(renamed)) if current != renamed => Err(invalid(format!(
+            "there are stored objects of class `{name}` and of its former name `{}`: \
+             they cannot become one class; take the former name away, or choose another new name",
+            renamed.name
+        ))),
+        (current, renamed) => Ok(current.or(renamed)),
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, classes: &[Class], name: &str) -> Result<Class> {
+    if let Some(other) = classes.iter().find(|class| class.key == name) {
+        return Err(invalid(format!(
+            "class `{}` was first called `{name}` and its objects are stored under that name: \
+             choose another name for the new class",
+            other.name
+        )));
+    }
+    transaction
+        .execute("INSERT INTO classes (key, name, former) VALUES (?1, ?1, '')", [name])
+        .map_err(sqlite::error)?;
+    Ok(Class { key: name.to_owned(), name: name.to_owned(), former: Vec::new() })
+}
+
+fn rename(transaction: &Transaction<'_>, class: &Class, name: &str) -> Result<Class> {
+    let mut class = class.clone();
+    if class.name == name {
+        return Ok(class);
+    }
+    let old = std::mem::replace(&mut class.name, name.to_owned());
+    class.former.push(old);
+    transaction
+        .execute(
+            "UPDATE classes SET name = ?2, former = ?3 WHERE key = ?1",
+            [&class.key, &class.name, &class.former.join("\n")],
+        )
+        .map_err(sqlite::error)?;
+    Ok(class)
+}
+
+fn load(transaction: &Transaction<'_>) -> Result<Vec<Class>> {
+    let read = || -> rusqlite::Result<_> {
+        let mut statement = transaction.prepare("SELECT key, name, former FROM classes")?;
+        let rows = statement.query_map([], |row| {
+            let former: String = row.get(2)?;
+            let former = former.lines().map(str::to_owned).collect();
+            Ok(Class { key: row.get(0)?, name: row.get(1)?, former })
+        })?;
+        rows.collect::<rusqlite::Result<_>>()
+    };
+    read().map_err(sqlite::error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each call is one start of a program that registers these classes.
+    fn start(data: &Path, classes: &[(&str, &[&str])]) -> Result<Vec<String>> {
+        let catalogue = Catalogue::open(data)?;
+        let keys = classes.iter().map(|(name, former)| catalogue.resolve(name, former));
+        keys.map(|key| key.map(|key| key.to_string())).collect()
+    }
+
+    #[test]
+    fn a_class_keeps_its_first_name_as_key() {
+        let data = tempfile::tempdir().unwrap();
+        let start = |classes: &[(&str, &[&str])]| start(data.path(), classes);
+        assert_eq!(start(&[("Hits", &[])]).unwrap(), ["Hits"]);
+        assert_eq!(start(&[("Counter", &["Hits"]), ("Room", &[])]).unwrap(), ["Hits", "Room"]);
+        assert_eq!(start(&[("Counter", &["Hits"])]).unwrap(), ["Hits"]);
+        assert_eq!(start(&[("Tally", &["Counter"])]).unwrap(), ["Hits"]);
+        // A name that was skipped in between is still known.
+        assert_eq!(start(&[("Sum", &["Hits"])]).unwrap(), ["Hits"]);
+        assert_eq!(start(&[("Sum", &[])]).unwrap(), ["Hits"]);
+    }
+
+    #[test]
+    fn two_classes_never_share_a_key() {
+        let data = tempfile::tempdir().unwrap();
+        let start = |classes: &[(&str, &[&str])]| start(data.path(), classes);
+        start(&[("Hits", &[])]).unwrap();
+        for classes in [
+            &[("Hits", &[][..]), ("Hits", &[][..])],
+            &[("Hits", &[]), ("Counter", &["Hits"])],
+            &[("Counter", &["Hits"]), ("Hits", &[])],
+        ] {
+            let error = start(classes).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        }
+        let error = start(&[("Hits", &[])]).unwrap_err();
+        assert!(error.message().contains("class `Counter` was first called `Hits`"), "{error}");
+    }
+
+    #[test]
+    fn a_name_and_a_former_name_with_objects_of_their_own() {
+        let data = tempfile::tempdir().unwrap();
+        start(data.path(), &[("Hits", &[]), ("Counter", &[])]).unwrap();
+        let error = start(data.path(), &[("Counter", &["Hits"])]).unwrap_err();
+        assert!(error.message().contains("its former name `Hits`"), "{error}");
+    }
+
+    #[test]
+    fn names_that_cannot_be_stored() {
+        let data = tempfile::tempdir().unwrap();
+        for name in ["", "two\nlines", &"x".repeat(81)] {
+            assert_eq!(start(data.path(), &[(name, &[])]).unwrap_err().kind(), ErrorKind::Invalid);
+        }
+    }
+}

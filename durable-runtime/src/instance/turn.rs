@@ -1,0 +1,321 @@
+//! One turn: a piece of user code that runs alone in its object, as one transaction.
+//!
+//! Guarantees:
+//! - `Ok` commits all that the code wrote; `Err` or a panic undoes it.
+//! - When writes are undone the instance goes too, since its fields may be ahead of the
+//!   database: after a panic always, after an `Err` only if the turn had written.
+//! - What the code produced is given out together with a [`Receipt`], and nobody outside may see
+//!   it before that says that it is durable.
+//! - While a turn runs on a thread, no other can be started there.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::call::{CallError, Failure};
+use crate::engine::Receipt;
+use crate::instance::Live;
+use crate::rpc::{Access, Method, MethodInfo, WireReply};
+use crate::storage::AppliedMigration;
+use crate::wire::{Encoder, WireError};
+use crate::{Context, DurableObject, ErrorKind};
+
+thread_local! {
+    static IN_A_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a turn runs on this thread, further up the stack.
+pub(crate) fn in_a_turn() -> bool {
+    IN_A_TURN.get()
+}
+
+/// Marks this thread for as long as it lives. Remembers what was before: user code that is
+/// dropped inside a turn is guarded once more.
+struct TurnMark {
+    before: bool,
+}
+
+impl TurnMark {
+    fn set() -> Self {
+        TurnMark { before: IN_A_TURN.replace(true) }
+    }
+}
+
+impl Drop for TurnMark {
+    fn drop(&mut self) {
+        IN_A_TURN.set(self.before);
+    }
+}
+
+/// What a turn gave, and what it must wait for before anybody may see it.
+pub(crate) struct Turned<R, E> {
+    pub(crate) outcome: Result<R, CallError<E>>,
+    pub(crate) receipt: Receipt,
+}
+
+impl<R, E> Turned<R, E> {
+    /// The output gate: the outcome once it is durable, or the storage's failure instead of it.
+    pub(crate) async fn when_durable(self) -> Result<R, CallError<E>> {
+        match self.receipt.wait().await {
+            Ok(()) => self.outcome,
+            Err(error) => Err(CallError::StorageFailed(error)),
+        }
+    }
+}
+
+/// Why user code did not give a value.
+pub(crate) enum Stop<E> {
+    /// It returned this error.
+    Application(E),
+    /// It could not be called with these arguments, or its reply could not be written.
+    Wire(WireError),
+}
+
+/// Whether arguments are moved to the method or pass through their wire form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Moved,
+    Wire,
+}
+
+/// User code to run as a turn.
+pub(crate) trait Invocation<T: DurableObject, R, E>: Send {
+    /// The method's name, for errors and events.
+    fn method(&self) -> &'static str;
+    fn access(&self) -> Access;
+    fn invoke(self: Box<Self>, object: &mut T, ctx: &Context<T>, form: Form) -> Result<R, Stop<E>>;
+}
+
+/// A business method with its arguments.
+pub(crate) struct MethodCall<T: DurableObject, A, R, E> {
+    pub(crate) method: Method<T, A, R, E>,
+    pub(crate) arguments: A,
+}
+
+impl<T, A, R, E> Invocation<T, R, E> for MethodCall<T, A, R, E>
+where
+    T: DurableObject,
+    A: Send,
+{
+    fn method(&self) -> &'static str {
+        self.method.info.name
+    }
+
+    fn access(&self) -> Access {
+        self.method.info.access
+    }
+
+    fn invoke(self: Box<Self>, object: &mut T, ctx: &Context<T>, form: Form) -> Result<R, Stop<E>> {
+        let MethodCall { method, arguments } = *self;
+        match form {
+            Form::Moved => (method.invoke)(object, ctx, arguments).map_err(Stop::Application),
+            Form::Wire => through_wire(&method, &arguments, object, ctx)
+                .map_err(Stop::Wire)?
+                .map_err(Stop::Application),
+        }
+    }
+}
+
+/// Calls a method as a caller in another process would.
+fn through_wire<T: DurableObject, A, R, E>(
+    method: &Method<T, A, R, E>,
+    arguments: &A,
+    object: &mut T,
+    ctx: &Context<T>,
+) -> Result<Result<R, E>, WireError> {
+    let mut message = Encoder::new();
+    (method.encode)(arguments, &mut message)?;
+    let reply: WireReply = object.dispatch(ctx, method.info.name, &message.finish())?;
+    (method.decode)(&reply)
+}
+
+/// A closure, from [`Handle::turn`](crate::Handle::turn) or the runtime itself.
+pub(crate) struct ClosureCall<F> {
+    pub(crate) info: MethodInfo,
+    pub(crate) closure: F,
+}
+
+impl<T, R, E, F> Invocation<T, R, E> for ClosureCall<F>
+where
+    T: DurableObject,
+    F: FnOnce(&mut T, &Context<T>) -> Result<R, E> + Send,
+{
+    fn method(&self) -> &'static str {
+        self.info.name
+    }
+
+    fn access(&self) -> Access {
+        self.info.access
+    }
+
+    fn invoke(self: Box<Self>, object: &mut T, ctx: &Context<T>, _: Form) -> Result<R, Stop<E>> {
+        (self.closure)(object, ctx).map_err(Stop::Application)
+    }
+}
+
+impl<T: DurableObject> Live<T> {
+    /// Runs one turn, making the instance first if there is none.
+    pub(crate) fn run<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Turned<R, E> {
+        let outcome = match self.make_ready() {
+            Ok(()) => self.turn(invocation),
+            Err(failure) => Err(failure.widen()),
+        };
+        Turned { outcome, receipt: self.ctx.store().receipt() }
+    }
+
+    fn turn<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Result<R, CallError<E>> {
+        let method = invocation.method();
+        // Taken out for the turn, so that nothing but a good end puts it back.
+        let Some(mut instance) = self.instance.take() else {
+            return Err(CallError::Reset("it has no instance".into()));
+        };
+        self.ctx.begin_turn(invocation.access());
+        let form = self.ctx.node().settings.form;
+        let ended = guarded(|| invocation.invoke(&mut instance, &self.ctx, form));
+        match ended {
+            Ok(Ok(value)) => match self.commit() {
+                Ok(()) => {
+                    self.instance = Some(instance);
+                    Ok(value)
+                }
+                Err(failure) => {
+                    dispose(instance);
+                    Err(failure)
+                }
+            },
+            Ok(Err(stop)) => {
+                let wrote = self.ctx.store().wrote();
+                self.roll_back();
+                if wrote {
+                    dispose(instance);
+                } else {
+                    self.instance = Some(instance);
+                }
+                Err(match stop {
+                    Stop::Application(error) => CallError::Application(error),
+                    Stop::Wire(error) => {
+                        CallError::Incompatible { method, reason: error.to_string() }
+                    }
+                })
+            }
+            Err(message) => {
+                self.roll_back();
+                dispose(instance);
+                tracing::error!(object = %self.ctx.identity(), method, message, "a method panicked");
+                Err(CallError::Panicked { method, message })
+            }
+        }
+    }
+
+    /// Whether the last turn touched storage.
+    pub(crate) fn used_storage(&self) -> bool {
+        self.ctx.store().was_used()
+    }
+
+    /// Makes the instance if there is none, and before that opens the database.
+    pub(crate) fn make_ready(&mut self) -> Result<(), Failure> {
+        if self.instance.is_some() {
+            return Ok(());
+        }
+        if !self.activated {
+            self.open()?;
+            self.activated = true;
+        }
+        self.construct()
+    }
+
+    /// Opens the database and runs the migrations that it has not had.
+    fn open(&mut self) -> Result<(), Failure> {
+        let opened = guarded(|| self.ctx.activate_store());
+        let failure = match opened {
+            Ok(Ok(applied)) => {
+                for AppliedMigration { number, name, duration } in applied {
+                    let object = self.ctx.identity();
+                    tracing::info!(%object, number, name, ?duration, "a migration was applied");
+                }
+                return Ok(());
+            }
+            Ok(Err(error)) => CallError::Activation(error),
+            Err(message) => CallError::Panicked { method: "migration", message },
+        };
+        tracing::error!(object = %self.ctx.identity(), %failure, "an object could not be opened");
+        self.ctx.reset_store();
+        Err(failure)
+    }
+
+    /// Runs the constructor, as a turn.
+    fn construct(&mut self) -> Result<(), Failure> {
+        self.ctx.begin_turn(Access::Write);
+        let constructed = guarded(|| T::construct(&self.ctx));
+        let failure = match constructed {
+            Ok(Ok(instance)) => match self.commit() {
+                Ok(()) => {
+                    self.instance = Some(instance);
+                    return Ok(());
+                }
+                Err(failure) => {
+                    dispose(instance);
+                    failure
+                }
+            },
+            Ok(Err(error)) => {
+                self.roll_back();
+                CallError::Activation(error.context("the constructor failed"))
+            }
+            Err(message) => {
+                self.roll_back();
+                CallError::Panicked { method: "new", message }
+            }
+        };
+        tracing::error!(object = %self.ctx.identity(), %failure, "an object could not be constructed");
+        Err(failure)
+    }
+
+    /// Commits the turn and lets its background futures go.
+    fn commit<E>(&mut self) -> Result<(), CallError<E>> {
+        if let Some(doomed) = self.ctx.store().doomed() {
+            self.roll_back();
+            return Err(CallError::RolledBack(doomed));
+        }
+        match self.ctx.commit_turn() {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.roll_back();
+                if error.kind() != ErrorKind::Storage {
+                    return Err(CallError::RolledBack(error));
+                }
+                // In doubt: only the file can tell, so it is opened anew.
+                self.activated = false;
+                self.ctx.reset_store();
+                Err(CallError::StorageFailed(error))
+            }
+        }
+    }
+
+    fn roll_back(&mut self) {
+        self.ctx.roll_back_turn();
+    }
+}
+
+/// Runs user code: marks the thread, and turns a panic into its message.
+pub(crate) fn guarded<V>(code: impl FnOnce() -> V) -> Result<V, String> {
+    let mark = TurnMark::set();
+    let ended = catch_unwind(AssertUnwindSafe(code));
+    drop(mark);
+    ended.map_err(|payload| panic_message(payload.as_ref()))
+}
+
+/// Drops an instance that is no longer wanted; its `Drop` is user code too.
+pub(crate) fn dispose<V>(value: V) {
+    if let Err(message) = guarded(|| drop(value)) {
+        tracing::error!(message, "dropping an instance panicked");
+    }
+}
+
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

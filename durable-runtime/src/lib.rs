@@ -1,0 +1,53 @@
+//! What runs durable objects: turns, gates, storage and lifecycle.
+//!
+//! Programs depend on the crate `durable`, which re-exports what is public here; the map of the
+//! parts is in `ARCHITECTURE.md`. Dependencies point downwards: `runtime` and `namespace` use
+//! `instance`, that uses `storage`, and that uses `engine`, which knows bytes and object ids and
+//! never user types.
+
+mod body;
+mod builder;
+mod call;
+mod context;
+mod engine;
+mod error;
+mod handle;
+mod handlers;
+mod id;
+mod instance;
+mod namespace;
+mod node;
+mod object;
+mod rpc;
+mod runtime;
+mod storage;
+mod stub;
+mod wire;
+
+pub use body::{BODY_BYTES_MAX, Body};
+pub use builder::{Builder, QUEUE_MAX, RESIDENTS_MAX};
+pub use call::{Call, CallError};
+pub use context::{Context, Scope};
+pub use error::{Error, ErrorKind, Result};
+pub use handle::Handle;
+pub use handlers::{AlarmInfo, Close, Message, Request, Response, SocketError, WebSocket};
+pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
+pub use namespace::Namespace;
+pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
+pub use runtime::Runtime;
+pub use storage::{Kv, Migration, Params, Sql, ToSql};
+pub use stub::Fetch;
+pub use wire::MESSAGE_BYTES_MAX;
+
+/// What `#[durable_object]` expands to. Not for people: it may change with any version.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::object::*;
+    pub use crate::rpc::*;
+    pub use crate::stub::RawStub;
+    pub use crate::wire::{Decoder, Encoder, WireError};
+    pub use crate::{
+        BoxFuture, Call, Context, DurableObject, Error, Fetch, Handle, Handler, Handlers,
+        Migration, MigrationInfo, ObjectId, Request, Response, Result,
+    };
+}

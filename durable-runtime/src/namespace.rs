@@ -1,0 +1,153 @@
+//! All objects of one class.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::engine::ObjectKey;
+use crate::id::{RawId, check_name};
+use crate::instance::registry::Class;
+use crate::node::Node;
+use crate::stub::RawStub;
+use crate::{DurableObject, Error, ErrorKind, Jurisdiction, LocationHint, ObjectId, Result};
+
+/// The objects of class `T`: makes ids and stubs. Nothing is opened or created before a call.
+pub struct Namespace<T: DurableObject> {
+    node: Arc<Node>,
+    class: std::result::Result<Arc<Class<T>>, Arc<Error>>,
+    jurisdiction: Option<Jurisdiction>,
+    location_hint: Option<LocationHint>,
+    marker: PhantomData<fn() -> T>,
+}
+
+impl<T: DurableObject> Namespace<T> {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        let class = node.class().map_err(Arc::new);
+        Namespace { node, class, jurisdiction: None, location_hint: None, marker: PhantomData }
+    }
+
+    /// The same objects under a jurisdiction: ids made from it carry it, so the same name gives
+    /// another object there.
+    #[must_use]
+    pub fn jurisdiction(&self, jurisdiction: Jurisdiction) -> Self {
+        Namespace { jurisdiction: Some(jurisdiction), ..self.clone() }
+    }
+
+    /// Objects first reached through this namespace remember where they should live.
+    #[must_use]
+    pub fn with_location_hint(&self, hint: LocationHint) -> Self {
+        Namespace { location_hint: Some(hint), ..self.clone() }
+    }
+
+    /// The class key, or the class name of a class that is not registered, whose ids lead nowhere.
+    fn key(&self) -> &str {
+        self.class.as_ref().map_or(T::CLASS, |class| &class.key)
+    }
+
+    /// The id that belongs to `name`: always the same.
+    ///
+    /// # Errors
+    /// When the name is empty or has more than 1,024 bytes.
+    pub fn id_from_name(&self, name: &str) -> Result<ObjectId<T>> {
+        check_name(name)?;
+        let raw = RawId::from_name(self.key(), self.jurisdiction, name);
+        Ok(ObjectId::new(raw, Some(name.into())))
+    }
+
+    /// An id that nobody had before and nobody can guess.
+    ///
+    /// # Errors
+    /// When the operating system gives no random numbers.
+    pub fn unique_id(&self) -> Result<ObjectId<T>> {
+        Ok(ObjectId::new(RawId::unique(self.key(), self.jurisdiction)?, None))
+    }
+
+    /// Reads an id from its 64 hex digits.
+    ///
+    /// # Errors
+    /// When it is not 64 hex digits, is the id of another class, is mistyped, or belongs to
+    /// another jurisdiction than this namespace.
+    pub fn id_from_string(&self, text: &str) -> Result<ObjectId<T>> {
+        let id = ObjectId::new(text.parse()?, None);
+        self.check(&id)?;
+        Ok(id)
+    }
+
+    fn check(&self, id: &ObjectId<T>) -> Result<()> {
+        if !id.raw().belongs_to(self.key()) {
+            let message = format!("{id} is not an id of class `{}`", T::CLASS);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        match self.jurisdiction {
+            Some(wanted) if id.jurisdiction() != Some(wanted) => {
+                let message = format!("{id} is not an id of jurisdiction `{wanted}`");
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A stub of the object with this id.
+    ///
+    /// An id of another class gives a stub whose calls fail with
+    /// [`CallError::NotFound`](crate::CallError::NotFound).
+    pub fn get(&self, id: &ObjectId<T>) -> T::Stub {
+        let object = match (&self.class, self.check(id)) {
+            (Err(unregistered), _) => Err(Error::clone(unregistered)),
+            (_, Err(foreign)) => Err(foreign),
+            (Ok(class), Ok(())) => Ok(class.object(&self.node, id.raw(), id.shared_name())),
+        };
+        if let (Ok(object), Some(hint)) = (&object, self.location_hint) {
+            // The first hint stays, as on Cloudflare.
+            let _ = object.identity().location_hint.set(hint);
+        }
+        T::stub(RawStub::new(id.clone(), object))
+    }
+
+    /// A stub of the object with this name.
+    ///
+    /// A name that is empty or has more than 1,024 bytes gives a stub whose calls fail with
+    /// [`CallError::NotFound`](crate::CallError::NotFound).
+    pub fn get_by_name(&self, name: &str) -> T::Stub {
+        match self.id_from_name(name) {
+            Ok(id) => self.get(&id),
+            Err(error) => {
+                let raw = RawId::from_name(self.key(), self.jurisdiction, name);
+                T::stub(RawStub::new(ObjectId::new(raw, None), Err(error)))
+            }
+        }
+    }
+
+    /// Whether the object has ever written something.
+    ///
+    /// # Errors
+    /// When the class is not registered, the id belongs to another class, or the disk fails.
+    pub fn exists(&self, id: &ObjectId<T>) -> Result<bool> {
+        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
+        self.check(id)?;
+        self.node.engine.exists(&ObjectKey { class: class.key.clone(), id: id.raw() })
+    }
+
+    /// Drops the object's instance from memory, unless it is at work: the next call makes a new
+    /// one. Gives whether the object has no instance now.
+    ///
+    /// # Errors
+    /// When the class is not registered or the id belongs to another class.
+    pub fn evict(&self, id: &ObjectId<T>) -> Result<bool> {
+        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
+        self.check(id)?;
+        Ok(class.object(&self.node, id.raw(), None).evict())
+    }
+}
+
+impl<T: DurableObject> Clone for Namespace<T> {
+    fn clone(&self) -> Self {
+        Namespace { node: self.node.clone(), class: self.class.clone(), ..*self }
+    }
+}
+
+impl<T: DurableObject> fmt::Debug for Namespace<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Namespace({})", T::CLASS)
+    }
+}

@@ -1,0 +1,175 @@
+//! What all objects of one runtime share: the engine, the classes, the environment, the executor, the clock.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use crate::engine::{Directory, Engine};
+use crate::instance::registry::{AnyClass, Class, Residents};
+use crate::instance::turn::Form;
+use crate::{DurableObject, Error, ErrorKind, Result};
+
+tokio::task_local! {
+    static IN_A_HANDLER: ();
+}
+
+/// Whether this task is a handler or a background future of an object. Shutting down waits for
+/// those, so what they still need is not refused.
+pub(crate) fn in_a_handler() -> bool {
+    IN_A_HANDLER.try_with(|()| ()).is_ok()
+}
+
+/// The clock of a runtime.
+pub(crate) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// What the builder sets.
+pub(crate) struct Settings {
+    pub(crate) environment: Environment,
+    pub(crate) clock: Clock,
+    pub(crate) form: Form,
+    /// Jobs that may wait in one object's queue.
+    pub(crate) queue_max: usize,
+    /// Objects that may have an instance.
+    pub(crate) residents_max: usize,
+}
+
+/// The shared part of a runtime.
+pub(crate) struct Node {
+    pub(crate) settings: Settings,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) residents: Residents,
+    /// Held until the runtime ends, and by every live instance, so that the directory cannot be
+    /// opened again while somebody still writes.
+    directory: Mutex<Option<Arc<Directory>>>,
+    classes: HashMap<TypeId, Arc<dyn AnyClass>>,
+    executor: tokio::runtime::Handle,
+    /// Drain tasks, handlers and background futures: what shutting down waits for.
+    tasks: TaskTracker,
+    closing: AtomicBool,
+    abandoned: AtomicBool,
+}
+
+impl Node {
+    pub(crate) fn new(
+        settings: Settings,
+        directory: Arc<Directory>,
+        engine: Arc<dyn Engine>,
+        classes: HashMap<TypeId, Arc<dyn AnyClass>>,
+        executor: tokio::runtime::Handle,
+    ) -> Self {
+        Node {
+            residents: Residents::new(settings.residents_max),
+            settings,
+            engine,
+            directory: Mutex::new(Some(directory)),
+            classes,
+            executor,
+            tasks: TaskTracker::new(),
+            closing: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+        }
+    }
+
+    /// The data directory, for as long as the runtime is not ended.
+    pub(crate) fn directory(&self) -> Option<Arc<Directory>> {
+        self.directory.lock().clone()
+    }
+
+    /// The class of `T`, if it was registered.
+    pub(crate) fn class<T: DurableObject>(&self) -> Result<Arc<Class<T>>> {
+        let class = self.classes.get(&TypeId::of::<T>());
+        class.and_then(|class| class.clone().as_any().downcast::<Class<T>>().ok()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "class `{class}` is not registered; add `.register::<{class}>()` before `.start()`",
+                    class = T::CLASS
+                ),
+            )
+        })
+    }
+
+    /// Runs a task of the runtime's own.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.executor);
+    }
+
+    /// Runs a handler or a background future of an object.
+    pub(crate) fn spawn_handler<R: Send + 'static>(
+        &self,
+        handler: impl Future<Output = R> + Send + 'static,
+    ) -> JoinHandle<R> {
+        self.tasks.spawn_on(IN_A_HANDLER.scope((), handler), &self.executor)
+    }
+
+    /// Whether new work from outside is refused.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Whether the runtime was dropped without being shut down.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Refuses new work, waits until nothing runs and nothing waits, and drops all instances.
+    pub(crate) async fn shut_down(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.tasks.close();
+        // A turn that ends on its caller's task may start a drain task or a background future
+        // after the last wait, so: until one whole round finds nobody at work.
+        loop {
+            self.tasks.wait().await;
+            let closed = self.close_all();
+            if closed && self.tasks.is_empty() {
+                self.directory.lock().take();
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The runtime is gone without a shutdown: idle instances go now, others when their turn ends.
+    pub(crate) fn abandon(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.abandoned.store(true, Ordering::Relaxed);
+        self.close_all();
+        self.directory.lock().take();
+    }
+
+    /// Ends all objects in which nobody runs; `false` if somebody does.
+    fn close_all(&self) -> bool {
+        // Not `all`, which would stop at the first busy one.
+        self.classes.values().filter(|class| !class.close_all()).count() == 0
+    }
+}
+
+/// Values that every object can reach, one of each type.
+#[derive(Default)]
+pub(crate) struct Environment(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+
+impl Environment {
+    pub(crate) fn insert<E: Send + Sync + 'static>(&mut self, value: E) {
+        self.0.insert(TypeId::of::<E>(), Box::new(value));
+    }
+
+    pub(crate) fn get<E: Send + Sync + 'static>(&self) -> Result<&E> {
+        let value = self.0.get(&TypeId::of::<E>()).and_then(|value| value.downcast_ref());
+        value.ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "the environment has no `{}`; add `.env(value)` to the runtime's builder",
+                    std::any::type_name::<E>()
+                ),
+            )
+        })
+    }
+}

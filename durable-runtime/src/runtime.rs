@@ -1,0 +1,86 @@
+//! The runtime: one data directory, opened by one program at a time, and the objects in it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::instance::turn::in_a_turn;
+use crate::node::{Node, in_a_handler};
+use crate::{Builder, DurableObject, Error, ErrorKind, Namespace, Result};
+
+/// Runs objects whose data is in one directory.
+///
+/// Cloning is cheap and gives the same runtime. Keep one for as long as objects are to run:
+/// when the last clone goes without [`shutdown`](Runtime::shutdown), calls fail with
+/// [`CallError::ShutDown`](crate::CallError::ShutDown) from then on. Nothing that was
+/// acknowledged is lost by that, but background futures are not waited for.
+#[derive(Clone)]
+pub struct Runtime {
+    owner: Arc<Owner>,
+}
+
+/// Ends the runtime when the last clone goes.
+struct Owner {
+    node: Arc<Node>,
+    path: PathBuf,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.node.abandon();
+    }
+}
+
+impl Runtime {
+    /// Sets up a runtime with its data in `directory`, which is created if it is missing.
+    pub fn builder(directory: impl Into<PathBuf>) -> Builder {
+        Builder::new(directory.into())
+    }
+
+    pub(crate) fn new(node: Node, path: PathBuf) -> Self {
+        Runtime { owner: Arc::new(Owner { node: Arc::new(node), path }) }
+    }
+
+    /// The objects of class `T`.
+    ///
+    /// If the class was not registered, calls to its objects fail with
+    /// [`CallError::NotFound`](crate::CallError::NotFound).
+    pub fn namespace<T: DurableObject>(&self) -> Namespace<T> {
+        Namespace::new(self.owner.node.clone())
+    }
+
+    /// A stub of the object of class `T` with this name; short for
+    /// `runtime.namespace::<T>().get_by_name(name)`.
+    pub fn get<T: DurableObject>(&self, name: &str) -> T::Stub {
+        self.namespace::<T>().get_by_name(name)
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &std::path::Path {
+        &self.owner.path
+    }
+
+    /// Ends the runtime gracefully: refuses new calls, answers those that wait, waits for
+    /// handlers and background futures, and closes the data directory, so that it can be opened again.
+    ///
+    /// Further calls of `shutdown` do nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadlock`] when called inside a turn or a handler, which it would wait for.
+    pub async fn shutdown(&self) -> Result<()> {
+        if in_a_turn() || in_a_handler() {
+            return Err(Error::new(
+                ErrorKind::Deadlock,
+                "a turn or a handler cannot shut down the runtime, which would wait for it",
+            ));
+        }
+        self.owner.node.shut_down().await;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Runtime({})", self.owner.path.display())
+    }
+}

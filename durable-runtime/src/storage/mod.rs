@@ -1,0 +1,279 @@
+//! The storage of one object: SQL, keys and values, migrations, all in the transaction of a turn.
+//!
+//! The guarantee: what a turn wrote is stored whole when its commit succeeds, and is gone when it does not.
+//! No statement ever runs outside a transaction, no user's statement touches the framework's tables,
+//! and a read leaves no trace of an object that was never written.
+
+mod guard;
+mod kv;
+mod meta;
+mod migration;
+mod params;
+mod row;
+mod sql;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rusqlite::Connection;
+
+pub use kv::Kv;
+pub use migration::Migration;
+pub(crate) use migration::{AppliedMigration, check_migrations};
+pub use params::Params;
+pub use rusqlite::ToSql;
+pub use sql::Sql;
+
+use self::guard::Guard;
+use self::meta::Stored;
+use crate::engine::{Configure, Database, Engine, ObjectKey, Receipt, sqlite};
+use crate::id::Identity;
+use crate::object::MigrationInfo;
+use crate::rpc::Access;
+use crate::{Error, ErrorKind, Result};
+
+/// The storage of one live object.
+pub(crate) struct Store {
+    engine: Arc<dyn Engine>,
+    identity: Arc<Identity>,
+    schema: &'static [MigrationInfo],
+    guard: Arc<Guard>,
+    database: OnceCell<Box<dyn Database>>,
+    turn: Turn,
+    /// Whether the last turn, or the one that runs, touched the database.
+    used: Cell<bool>,
+    /// What `_durable_meta` is known to hold.
+    stored: Stored,
+    /// Of the last commit. Earlier ones are durable by then, too.
+    latest: Receipt,
+}
+
+/// The state of the turn that runs.
+#[derive(Default)]
+struct Turn {
+    /// `None` between turns.
+    access: Cell<Option<Access>>,
+    begun: Cell<bool>,
+    wrote: Cell<bool>,
+    /// Set when SQLite has ended the transaction by itself.
+    doomed: RefCell<Option<Error>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.identity)
+    }
+}
+
+impl Store {
+    pub(crate) fn new(
+        engine: Arc<dyn Engine>,
+        identity: Arc<Identity>,
+        schema: &'static [MigrationInfo],
+    ) -> Store {
+        Store {
+            engine,
+            identity,
+            schema,
+            guard: Arc::default(),
+            database: OnceCell::new(),
+            turn: Turn::default(),
+            used: Cell::new(false),
+            stored: Stored::default(),
+            latest: Receipt::durable(),
+        }
+    }
+
+    /// Opens the object if there is anything to check or to run, and brings its schema to the version of this
+    /// program. Fills in the identity from a stored object.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Migration`] when the schema cannot be brought there: the object is then as before the
+    /// migration that failed. [`ErrorKind::Storage`] when the file cannot be read or is another object's.
+    pub(crate) fn activate(&mut self, now: SystemTime) -> Result<Vec<AppliedMigration>> {
+        if self.schema.is_empty() && !self.engine.exists(&self.key())? {
+            return Ok(Vec::new());
+        }
+        let history = self.load_meta()?;
+        self.migrate(history, now)
+    }
+
+    /// Starts a turn. Costs nothing: the transaction begins with the first storage call.
+    pub(crate) fn begin_turn(&self, access: Access) {
+        debug_assert!(!self.turn.begun.get(), "a turn begins inside a turn");
+        self.turn.access.set(Some(access));
+        self.used.set(false);
+    }
+
+    /// Whether the last turn touched the database.
+    pub(crate) fn was_used(&self) -> bool {
+        self.used.get()
+    }
+
+    /// Whether the turn has written: a statement that writes succeeded.
+    pub(crate) fn wrote(&self) -> bool {
+        self.turn.wrote.get()
+    }
+
+    /// Why the turn can no longer commit, if SQLite has ended its transaction.
+    pub(crate) fn doomed(&self) -> Option<Error> {
+        self.turn.doomed.borrow().clone()
+    }
+
+    /// Ends the turn and keeps what it wrote.
+    ///
+    /// # Errors
+    /// When the commit failed or the transaction was gone already; then nothing of the turn is left.
+    pub(crate) fn commit_turn(&mut self, now: impl FnOnce() -> SystemTime) -> Result<()> {
+        let committed = self.commit_writes(now);
+        if committed.is_err() {
+            self.rollback_turn();
+        }
+        self.turn = Turn::default();
+        committed
+    }
+
+    /// Says when everything is durable that the last turn wrote or may have seen.
+    pub(crate) fn receipt(&self) -> Receipt {
+        self.latest.clone()
+    }
+
+    fn commit_writes(&mut self, now: impl FnOnce() -> SystemTime) -> Result<()> {
+        if !self.turn.begun.get() {
+            return Ok(());
+        }
+        self.check_transaction(None);
+        if let Some(doomed) = self.doomed() {
+            return Err(doomed);
+        }
+        if !self.turn.wrote.get() {
+            self.rollback_turn();
+            return Ok(());
+        }
+        let stored = self.store_meta(now())?;
+        self.latest = self.with_database(|database| database.commit())?;
+        self.stored = stored;
+        Ok(())
+    }
+
+    /// Ends the turn without a trace.
+    pub(crate) fn rollback_turn(&mut self) {
+        if self.turn.begun.get() {
+            // If this fails the database says so at its next use.
+            let _ = self.with_database(|database| database.rollback());
+        }
+        self.turn = Turn::default();
+    }
+
+    /// The SQL of the turn that runs.
+    pub(crate) fn sql(&self) -> Sql<'_> {
+        Sql::new(self)
+    }
+
+    /// The keys and values of the turn that runs.
+    pub(crate) fn kv(&self) -> Kv<'_> {
+        Kv::new(self)
+    }
+
+    /// Whether a commit ever made the object durable, as far as this store has looked.
+    #[cfg(test)]
+    fn is_stored(&self) -> bool {
+        self.database.get().is_some_and(|database| database.is_stored())
+    }
+
+    fn key(&self) -> ObjectKey {
+        ObjectKey { class: Arc::clone(&self.identity.class), id: self.identity.id }
+    }
+
+    fn database(&self) -> Result<&dyn Database> {
+        if let Some(database) = self.database.get() {
+            return Ok(&**database);
+        }
+        let guard = Arc::clone(&self.guard);
+        let configure: Configure = Arc::new(move |connection| guard::install(&guard, connection));
+        let database = self.engine.open(&self.key(), configure)?;
+        Ok(&**self.database.get_or_init(|| database))
+    }
+
+    /// Lends the database for one of our own operations.
+    fn with_database<R>(
+        &mut self,
+        operation: impl FnOnce(&mut Box<dyn Database>) -> Result<R>,
+    ) -> Result<R> {
+        self.database()?;
+        let _ours = self.guard.lift();
+        match self.database.get_mut() {
+            Some(database) => operation(database),
+            None => Err(Error::new(ErrorKind::Storage, "the object is not open")),
+        }
+    }
+
+    /// The connection, inside the turn's transaction.
+    fn enter(&self) -> Result<&Connection> {
+        if let Some(doomed) = self.doomed() {
+            return Err(doomed);
+        }
+        if self.turn.access.get().is_none() {
+            return Err(Error::new(ErrorKind::Refused, "storage can be used only during a turn"));
+        }
+        let database = self.database()?;
+        if !self.turn.begun.get() {
+            let _ours = self.guard.lift();
+            database.begin()?;
+            self.turn.begun.set(true);
+            self.used.set(true);
+        }
+        Ok(database.connection())
+    }
+
+    /// Refuses a write in a turn that may only read.
+    fn check_may_write(&self) -> Result<()> {
+        match self.turn.access.get() {
+            Some(Access::ReadOnly) => Err(Error::new(
+                ErrorKind::ReadOnly,
+                "a write in a read-only method: take `&mut self` instead of `&self`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn mark_written(&self) {
+        self.turn.wrote.set(true);
+    }
+
+    /// What a failed statement means for the user and for the turn.
+    fn failed(&self, error: rusqlite::Error) -> Error {
+        let error = match self.guard.take_refusal() {
+            Some(refusal) => Error::new(ErrorKind::Refused, refusal),
+            None => sqlite::error(error),
+        };
+        self.check_transaction(Some(&error));
+        error
+    }
+
+    /// Dooms the turn if SQLite has ended its transaction: what followed would commit by itself.
+    fn check_transaction(&self, cause: Option<&Error>) {
+        let gone = self.turn.begun.get()
+            && self.database.get().is_some_and(|database| database.connection().is_autocommit());
+        if !gone || self.turn.doomed.borrow().is_some() {
+            return;
+        }
+        let cause = cause.map_or("the reason is not known", Error::message);
+        let doomed = Error::new(
+            ErrorKind::RolledBack,
+            format!("SQLite has rolled back everything that this turn wrote: {cause}"),
+        );
+        self.turn.doomed.replace(Some(doomed));
+    }
+}
+
+/// Milliseconds since 1970, as times are stored.
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

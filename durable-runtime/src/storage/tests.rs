@@ -1,0 +1,299 @@
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::*;
+use crate::engine::{Scratch, StockEngine};
+use crate::id::{LocationHint, RawId};
+
+pub(super) const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+fn identity(name: Option<&str>) -> Arc<Identity> {
+    Arc::new(Identity {
+        class: Arc::from("Counter"),
+        id: RawId::from_name("Counter", None, "home"),
+        name: name.map(Arc::from).map_or_else(OnceLock::new, OnceLock::from),
+        location_hint: OnceLock::new(),
+    })
+}
+
+/// A store of the object `home` in a data directory.
+pub(super) fn store_on(data: &Path, schema: &'static [MigrationInfo]) -> Store {
+    Store::new(Arc::new(StockEngine::new(data)), identity(Some("home")), schema)
+}
+
+/// Runs one writing turn on a store that keeps nothing.
+pub(super) fn turn_on_scratch(turn: impl FnOnce(&Store)) {
+    let mut store = Store::new(Arc::new(Scratch), identity(None), &[]);
+    store.begin_turn(Access::Write);
+    turn(&store);
+    store.rollback_turn();
+}
+
+/// One committed turn.
+pub(super) fn write(store: &mut Store, sql: &str) {
+    store.begin_turn(Access::Write);
+    store.sql().execute_batch(sql).unwrap();
+    assert!(store.wrote());
+    store.commit_turn(|| NOW).unwrap();
+    assert!(store.receipt().is_durable());
+}
+
+fn count(store: &mut Store, table: &str) -> i64 {
+    store.begin_turn(Access::ReadOnly);
+    let count = store.sql().query_one(&format!("SELECT count(*) FROM {table}"), []).unwrap();
+    store.commit_turn(|| NOW).unwrap();
+    count
+}
+
+#[test]
+fn a_turn_is_kept_whole_or_not_at_all() {
+    let data = tempfile::tempdir().unwrap();
+    let mut store = store_on(data.path(), &[]);
+    assert!(store.activate(NOW).unwrap().is_empty());
+    write(&mut store, "CREATE TABLE t (x)");
+    store.begin_turn(Access::Write);
+    store.sql().execute("INSERT INTO t VALUES (1)", []).unwrap();
+    store.kv().put("k", &1).unwrap();
+    store.rollback_turn();
+    assert!(!store.wrote());
+    assert_eq!(count(&mut store, "t"), 0);
+    write(&mut store, "INSERT INTO t VALUES (1)");
+    drop(store);
+    let mut store = store_on(data.path(), &[]);
+    store.activate(NOW).unwrap();
+    assert!(store.is_stored());
+    assert_eq!(count(&mut store, "t"), 1);
+}
+
+#[test]
+fn turns_that_do_not_write_leave_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let mut store = store_on(data.path(), &[]);
+    store.activate(NOW).unwrap();
+    store.begin_turn(Access::Write);
+    store.commit_turn(|| NOW).unwrap();
+    assert!(store.receipt().is_durable());
+    store.begin_turn(Access::Write);
+    assert_eq!(store.kv().get::<i64>("k").unwrap(), None);
+    assert_eq!(store.sql().query_one::<i64>("SELECT 1", []).unwrap(), 1);
+    assert!(store.sql().execute("INSERT INTO missing VALUES (1)", []).is_err());
+    assert!(!store.wrote());
+    store.commit_turn(|| NOW).unwrap();
+    assert!(!store.is_stored());
+    drop(store);
+    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_read_only_turn_refuses_writes() {
+    let mut store = Store::new(Arc::new(Scratch), identity(None), &[]);
+    write(&mut store, "CREATE TABLE t (x)");
+    store.begin_turn(Access::ReadOnly);
+    for error in [
+        store.sql().execute("INSERT INTO t VALUES (1)", []).unwrap_err(),
+        store.sql().query_one::<i64>("INSERT INTO t VALUES (1) RETURNING x", []).unwrap_err(),
+        store.sql().execute_batch("SELECT 1; CREATE TABLE u (x)").unwrap_err(),
+        store.sql().execute("PRAGMA optimize", []).unwrap_err(),
+        store.kv().put("k", &1).unwrap_err(),
+        store.kv().delete("k").unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::ReadOnly);
+        assert!(error.message().contains("take `&mut self`"), "{error}");
+    }
+    assert_eq!(store.doomed(), None);
+    assert_eq!(store.sql().query_one::<i64>("SELECT count(*) FROM t", []).unwrap(), 0);
+    store.commit_turn(|| NOW).unwrap();
+    write(&mut store, "INSERT INTO t VALUES (1)");
+}
+
+#[test]
+fn a_failed_statement_undoes_itself_alone() {
+    let mut store = Store::new(Arc::new(Scratch), identity(None), &[]);
+    write(&mut store, "CREATE TABLE t (x UNIQUE)");
+    store.begin_turn(Access::Write);
+    store.sql().execute("INSERT INTO t VALUES (1)", []).unwrap();
+    let error = store.sql().execute("INSERT INTO t VALUES (2), (1)", []).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Constraint);
+    assert_eq!(store.doomed(), None);
+    store.commit_turn(|| NOW).unwrap();
+    assert_eq!(count(&mut store, "t"), 1);
+}
+
+#[test]
+fn what_or_fail_inserted_counts_as_written() {
+    let mut store = Store::new(Arc::new(Scratch), identity(None), &[]);
+    write(&mut store, "CREATE TABLE t (x UNIQUE); INSERT INTO t VALUES (1)");
+    store.begin_turn(Access::Write);
+    store.sql().execute("INSERT OR FAIL INTO t VALUES (2), (1)", []).unwrap_err();
+    assert!(store.wrote());
+    store.commit_turn(|| NOW).unwrap();
+    assert_eq!(count(&mut store, "t"), 2);
+}
+
+#[test]
+fn a_transaction_that_sqlite_ends_dooms_the_turn() {
+    let schema = "CREATE TABLE t (x UNIQUE); INSERT INTO t VALUES (1); CREATE TABLE trap (x);
+        CREATE TRIGGER spring AFTER INSERT ON trap BEGIN SELECT RAISE(ROLLBACK, 'sprung'); END;";
+    for (sql, cause) in [
+        ("INSERT OR ROLLBACK INTO t VALUES (1)", "UNIQUE constraint failed: t.x"),
+        ("INSERT INTO trap VALUES (1)", "sprung"),
+    ] {
+        let mut store = Store::new(Arc::new(Scratch), identity(None), &[]);
+        write(&mut store, schema);
+        store.begin_turn(Access::Write);
+        store.sql().execute("INSERT INTO t VALUES (2)", []).unwrap();
+        let first = store.sql().execute(sql, []).unwrap_err();
+        assert_eq!(first.kind(), ErrorKind::Constraint);
+        assert_eq!(first.message(), cause);
+        for error in [
+            store.sql().execute("INSERT INTO t VALUES (3)", []).unwrap_err(),
+            store.sql().execute_batch("INSERT INTO t VALUES (3)").unwrap_err(),
+            store.sql().database_size().unwrap_err(),
+            store.kv().put("k", &1).unwrap_err(),
+            store.kv().get::<i64>("k").unwrap_err(),
+            store.doomed().unwrap(),
+            store.commit_turn(|| NOW).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::RolledBack);
+            assert!(error.message().contains(cause), "{error}");
+        }
+        assert_eq!(store.doomed(), None);
+        assert_eq!(count(&mut store, "t"), 1);
+    }
+}
+
+#[test]
+fn a_deferred_constraint_fails_the_commit() {
+    let data = tempfile::tempdir().unwrap();
+    let mut store = store_on(data.path(), &[]);
+    write(&mut store, "CREATE TABLE p (x PRIMARY KEY); CREATE TABLE c (p REFERENCES p)");
+    store.begin_turn(Access::Write);
+    store.sql().execute_batch("PRAGMA defer_foreign_keys = ON; INSERT INTO c VALUES (1)").unwrap();
+    let error = store.commit_turn(|| NOW).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Constraint);
+    assert_eq!(count(&mut store, "c"), 0);
+    store.begin_turn(Access::Write);
+    let error = store.sql().execute("INSERT INTO c VALUES (1)", []).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Constraint);
+    store.rollback_turn();
+}
+
+#[test]
+fn a_first_commit_that_fails_leaves_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let mut store = store_on(data.path(), &[]);
+    store.begin_turn(Access::Write);
+    store.kv().put("k", &1).unwrap();
+    std::fs::write(data.path().join("objects"), "in the way").unwrap();
+    assert_eq!(store.commit_turn(|| NOW).unwrap_err().kind(), ErrorKind::Storage);
+    assert!(!store.is_stored());
+    store.begin_turn(Access::ReadOnly);
+    assert_eq!(store.kv().get::<i64>("k").unwrap_err().kind(), ErrorKind::Storage);
+    store.rollback_turn();
+}
+
+#[test]
+fn storage_outside_a_turn_is_an_error() {
+    let mut store = Store::new(Arc::new(Scratch), identity(None), &[]);
+    assert_eq!(store.kv().put("k", &1).unwrap_err().kind(), ErrorKind::Refused);
+    write(&mut store, "CREATE TABLE t (x)");
+    assert_eq!(store.sql().execute("SELECT 1", []).unwrap_err().kind(), ErrorKind::Refused);
+    store.rollback_turn();
+    store.commit_turn(|| NOW).unwrap();
+    assert!(store.receipt().is_durable());
+}
+
+#[test]
+fn an_object_says_who_it_is() {
+    let data = tempfile::tempdir().unwrap();
+    let engine = || Arc::new(StockEngine::new(data.path()));
+    let mut store = Store::new(engine(), identity(None), &[]);
+    store.begin_turn(Access::Write);
+    store.kv().put("k", &1).unwrap();
+    let created = NOW + Duration::from_millis(1_234);
+    store.commit_turn(|| created).unwrap();
+    drop(store);
+
+    // A name that is learnt later is kept from the next write on.
+    let known = identity(Some("home"));
+    let mut store = Store::new(engine(), Arc::clone(&known), &[]);
+    store.activate(NOW).unwrap();
+    known.location_hint.set(LocationHint::Apac).unwrap();
+    store.begin_turn(Access::Write);
+    store.kv().put("k", &2).unwrap();
+    store.commit_turn(|| NOW).unwrap();
+    drop(store);
+
+    let found = identity(None);
+    let mut store = Store::new(engine(), Arc::clone(&found), &[]);
+    store.activate(NOW).unwrap();
+    assert_eq!(found.name.get().map(|name| &**name), Some("home"));
+    assert_eq!(found.location_hint.get(), Some(&LocationHint::Apac));
+    let connection = store.database().unwrap().connection();
+    let _ours = store.guard.lift();
+    let created: (i64, i64) = connection
+        .query_row("SELECT created, format FROM _durable_meta", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert_eq!(created, (1_234, 1));
+}
+
+#[test]
+fn a_file_of_another_object_is_refused() {
+    for (sql, expected) in [
+        ("UPDATE _durable_meta SET format = 2", "has format 2, and this program knows 1"),
+        (
+            "UPDATE _durable_meta SET format = 1, class = 'Other'",
+            "holds an object of class `Other`",
+        ),
+        ("DELETE FROM _durable_meta", "does not say whose it is"),
+    ] {
+        let data = tempfile::tempdir().unwrap();
+        let mut store = store_on(data.path(), &[]);
+        write(&mut store, "CREATE TABLE t (x)");
+        {
+            let _ours = store.guard.lift();
+            store.database().unwrap().connection().execute_batch(sql).unwrap();
+        }
+        drop(store);
+        let error = store_on(data.path(), &[]).activate(NOW).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.message().contains(expected), "{error}");
+    }
+}
+
+/// The framework's tables are a promise: they change only together with a format number.
+#[test]
+fn golden_tables() {
+    const SCHEMA: [MigrationInfo; 1] =
+        [MigrationInfo { number: 1, name: "none", checksum: 0, sql: &[], apply: |_| Ok(()) }];
+    let data = tempfile::tempdir().unwrap();
+    let mut store = store_on(data.path(), &SCHEMA);
+    store.activate(NOW).unwrap();
+    store.begin_turn(Access::Write);
+    store.kv().put("k", &1).unwrap();
+    store.commit_turn(|| NOW).unwrap();
+    store.begin_turn(Access::ReadOnly);
+    let tables = store.sql().query_all::<String>("SELECT sql FROM sqlite_schema ORDER BY name", []);
+    assert_eq!(
+        tables.unwrap(),
+        [
+            "CREATE TABLE _durable_kv (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, \
+             WITHOUT ROWID",
+            "CREATE TABLE _durable_meta (class TEXT NOT NULL, id BLOB NOT NULL, name TEXT, created \
+             INTEGER NOT NULL, location_hint TEXT, format INTEGER NOT NULL) STRICT",
+            "CREATE TABLE _durable_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, \
+             checksum INTEGER NOT NULL, applied_at INTEGER NOT NULL) STRICT",
+        ]
+    );
+    store.rollback_turn();
+}
+
+#[test]
+fn a_store_may_change_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Store>();
+    is_send::<Receipt>();
+}

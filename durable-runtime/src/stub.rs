@@ -1,0 +1,186 @@
+//! The untyped core of a stub. The macro wraps it in a type with one method per business method.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+
+use crate::body::{BODY_BYTES_MAX, Body};
+use crate::call::{Call, CallError};
+use crate::instance::Object;
+use crate::instance::turn::{ClosureCall, MethodCall, panic_message};
+use crate::object::Handler;
+use crate::rpc::{Access, Method, MethodInfo, SendValue, SendValues};
+use crate::{BoxFuture, DurableObject, Error, ErrorKind, Handle, ObjectId, Request, Response};
+
+/// A reference to one object of class `T`, which need not exist yet.
+pub struct RawStub<T: DurableObject> {
+    /// One count for all of it: each call holds a clone.
+    target: Arc<Target<T>>,
+}
+
+struct Target<T: DurableObject> {
+    id: ObjectId<T>,
+    /// Or why there can be no such object, told to every call.
+    object: crate::Result<Arc<Object<T>>>,
+}
+
+impl<T: DurableObject> RawStub<T> {
+    pub(crate) fn new(id: ObjectId<T>, object: crate::Result<Arc<Object<T>>>) -> Self {
+        RawStub { target: Arc::new(Target { id, object }) }
+    }
+
+    pub(crate) fn object(&self) -> Result<&Arc<Object<T>>, &Error> {
+        self.target.object.as_ref()
+    }
+
+    /// The object's id.
+    pub fn id(&self) -> &ObjectId<T> {
+        &self.target.id
+    }
+
+    /// The object's name, if the stub was made from it.
+    pub fn name(&self) -> Option<&str> {
+        self.target.id.name()
+    }
+
+    /// Builds a call to a business method.
+    pub fn call<A, R, E>(&self, method: Method<T, A, R, E>, arguments: A) -> Call<T, R, E>
+    where
+        A: SendValues,
+        R: SendValue,
+        E: SendValue,
+    {
+        Call::new(self.clone(), Box::new(MethodCall { method, arguments }))
+    }
+
+    /// A call that runs a closure as a turn.
+    pub(crate) fn turn<R, E>(
+        &self,
+        method: &'static str,
+        closure: impl FnOnce(&mut T, &crate::Context<T>) -> Result<R, E> + Send + 'static,
+    ) -> Call<T, R, E>
+    where
+        R: Send + 'static,
+        E: Send + 'static,
+    {
+        let info = MethodInfo { name: method, access: Access::Write };
+        Call::new(self.clone(), Box::new(ClosureCall { info, closure }))
+    }
+
+    /// Sends an HTTP request to the object's `fetch` handler.
+    pub fn fetch(&self, request: Request) -> Fetch {
+        let stub = self.clone();
+        Fetch { response: Box::pin(async move { stub.respond(request).await }) }
+    }
+
+    async fn respond(self, request: Request) -> Result<Response, CallError> {
+        let answer = match T::HANDLERS.fetch {
+            None => Err(CallError::NotFound(no_fetch::<T>())),
+            Some(Handler::Sync(handler)) => self.respond_in_a_turn(request, handler).await,
+            Some(Handler::Async(handler)) => self.respond_async(request, handler).await,
+        };
+        match answer.map_err(CallError::split) {
+            Ok(response) => Ok(response),
+            Err(Err(failure)) => Err(failure),
+            Err(Ok(error)) => {
+                tracing::error!(id = %self.id(), %error, "a fetch handler failed");
+                Ok(internal_error())
+            }
+        }
+    }
+
+    /// The sync form: the body is read first, then the handler runs as one turn.
+    async fn respond_in_a_turn(
+        &self,
+        request: Request,
+        handler: fn(&mut T, &crate::Context<T>, (Request,)) -> crate::Result<Response>,
+    ) -> Result<Response, CallError<Error>> {
+        let (head, body) = request.into_parts();
+        let body = match body.collect_up_to(BODY_BYTES_MAX).await {
+            Ok(bytes) => Body::from(bytes),
+            Err(error) if error.kind() == ErrorKind::Limit => return Ok(too_large()),
+            Err(error) => return Err(CallError::Application(error)),
+        };
+        let request = Request::from_parts(head, body);
+        self.turn("fetch", move |object, ctx| handler(object, ctx, (request,))).await
+    }
+
+    /// The async form: the handler starts when its turn in the queue comes, and goes on whether
+    /// or not its caller waits for it.
+    async fn respond_async(
+        &self,
+        request: Request,
+        handler: fn(Handle<T>, (Request,)) -> BoxFuture<crate::Result<Response>>,
+    ) -> Result<Response, CallError<Error>> {
+        let start = self.turn("fetch", move |_, ctx| {
+            let handler = handler(ctx.handle(), (request,));
+            Ok::<_, Error>(ctx.node().spawn_handler(handler))
+        });
+        match start.await?.await {
+            Ok(response) => response.map_err(CallError::Application),
+            Err(failed) if failed.is_panic() => {
+                let message = panic_message(failed.into_panic().as_ref());
+                tracing::error!(id = %self.id(), message, "a fetch handler panicked");
+                Err(CallError::Panicked { method: "fetch", message })
+            }
+            Err(_) => Err(CallError::ShutDown),
+        }
+    }
+}
+
+fn no_fetch<T: DurableObject>() -> Error {
+    let message = format!("class `{}` has no `fetch` handler", T::CLASS);
+    Error::new(ErrorKind::NotFound, message)
+}
+
+fn status(status: http::StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// What went wrong stays in the log.
+fn internal_error() -> Response {
+    status(http::StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn too_large() -> Response {
+    status(http::StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+impl<T: DurableObject> Clone for RawStub<T> {
+    fn clone(&self) -> Self {
+        RawStub { target: self.target.clone() }
+    }
+}
+
+impl<T: DurableObject> fmt::Debug for RawStub<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", T::CLASS, self.id())
+    }
+}
+
+/// A request on its way to an object: a future of its response.
+///
+/// An error of the handler becomes a response with status 500 and no details; a [`CallError`] is
+/// the runtime's.
+#[must_use = "a request is not sent until it is awaited"]
+pub struct Fetch {
+    response: BoxFuture<Result<Response, CallError>>,
+}
+
+impl Future for Fetch {
+    type Output = Result<Response, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
+        self.response.as_mut().poll(task)
+    }
+}
+
+impl fmt::Debug for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fetch")
+    }
+}

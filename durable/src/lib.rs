@@ -1,0 +1,24 @@
+#![doc = include_str!("../../README.md")]
+//!
+//! # The parts
+//!
+//! - [`durable_object`] on an `impl` makes the object; [`rules`] explains every error it gives.
+//! - [`Runtime`] opens a data directory; [`Namespace`] makes ids and stubs.
+//! - [`Context`] is all that a turn can do; [`Handle`] makes turns from async code.
+//! - [`Call`] is a call as a value; [`CallError`] says why it gave none.
+
+pub use durable_macros::{durable_object, migration};
+#[doc(hidden)]
+pub use durable_runtime::__private;
+pub use durable_runtime::*;
+
+/// What most programs need: `use durable::prelude::*`.
+pub mod prelude {
+    pub use crate::{
+        CallError, Context, DurableObject, Handle, Migration, Namespace, Request, Response, Result,
+        Runtime, durable_object,
+    };
+}
+
+#[doc = include_str!("../../docs/rules.md")]
+pub mod rules {}

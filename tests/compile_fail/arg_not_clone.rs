@@ -1,0 +1,14 @@
+use durable::prelude::*;
+
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct Note;
+
+#[derive(Default)]
+pub struct Room;
+
+#[durable_object]
+impl Room {
+    pub fn post(&mut self, _note: &Note) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+use durable::prelude::*;
+
+#[derive(Default)]
+pub struct Room;
+
+#[durable_object]
+impl Room {
+    #[cfg(all())]
+    #[migration(1)]
+    fn create(db: &mut Migration<'_>) -> Result<()> {
+        db.execute_batch("CREATE TABLE a (b)")
+    }
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+use durable::prelude::*;
+
+#[derive(Default)]
+pub struct Room;
+
+#[durable_object]
+impl Room {
+    #[migration(1, checksum = "0000000000000000")]
+    fn create(db: &mut Migration<'_>) -> Result<()> {
+        db.execute_batch("CREATE TABLE a (b)")
+    }
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use durable::prelude::*;
+
+#[durable_object]
+pub struct Room;
+
+fn main() {}
