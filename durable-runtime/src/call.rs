@@ -196,19 +196,16 @@ pub struct Call<T: DurableObject, R, E = Infallible> {
     state: State<T, R, E>,
 }
 
-/// A reply, with what it must wait for.
-type Reply<R, E> = Turned<R, E>;
-
 enum State<T: DurableObject, R, E> {
     /// Not polled yet.
     New(Box<dyn Invocation<T, R, E>>),
     /// In the object's queue, or running there.
     Queued {
         ticket: Ticket,
-        reply: oneshot::Receiver<Reply<R, E>>,
+        reply: oneshot::Receiver<Turned<R, E>>,
     },
     /// The turn has run; its reply waits at the output gate.
-    Gated(Pin<Box<dyn Future<Output = Result<R, CallError<E>>> + Send>>),
+    Gated(Turned<R, E>),
     Done,
 }
 
@@ -307,15 +304,17 @@ where
         if turned.receipt.is_durable() {
             return Poll::Ready(turned.outcome);
         }
-        self.state = State::Gated(Box::pin(turned.when_durable()));
+        self.state = State::Gated(turned);
         self.poll_gate(task)
     }
 
     fn poll_gate(&mut self, task: &mut Task<'_>) -> Poll<Result<R, CallError<E>>> {
-        let State::Gated(gated) = &mut self.state else { return Poll::Pending };
-        let answer = ready!(gated.as_mut().poll(task));
-        self.state = State::Done;
-        Poll::Ready(answer)
+        let State::Gated(turned) = &mut self.state else { return self.wait(task) };
+        let durable = ready!(turned.receipt.poll_durable(task));
+        let State::Gated(turned) = std::mem::replace(&mut self.state, State::Done) else {
+            return self.wait(task);
+        };
+        Poll::Ready(durable.map_err(CallError::StorageFailed).and(turned.outcome))
     }
 }
 
@@ -377,7 +376,7 @@ impl<T: DurableObject, R, E> fmt::Debug for Call<T, R, E> {
 /// A call in its object's queue.
 struct QueuedCall<T: DurableObject, R, E> {
     invocation: Box<dyn Invocation<T, R, E>>,
-    sender: oneshot::Sender<Reply<R, E>>,
+    sender: oneshot::Sender<Turned<R, E>>,
 }
 
 impl<T, R, E> Job<T> for QueuedCall<T, R, E>

@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::engine::Engine;
 use crate::id::Identity;
 use crate::instance::Object;
 use crate::node::Node;
@@ -134,9 +135,9 @@ impl Context {
 }
 
 impl<T: DurableObject> Context<T> {
-    pub(crate) fn new(object: Arc<Object<T>>) -> Self {
+    pub(crate) fn new(object: Arc<Object<T>>, engine: Arc<dyn Engine>) -> Self {
         let (node, identity) = (object.node().clone(), object.identity().clone());
-        let store = Store::new(node.engine.clone(), identity.clone(), T::MIGRATIONS);
+        let store = Store::new(engine, identity.clone(), T::MIGRATIONS);
         let parts = Parts {
             store,
             identity,
@@ -182,8 +183,7 @@ impl<T: DurableObject> Context<T> {
 
     /// Closes the database; the next activation opens it anew.
     pub(crate) fn reset_store(&mut self) {
-        let (engine, identity) = (self.node().engine.clone(), self.parts.object.identity().clone());
-        self.base_mut().store = Store::new(engine, identity, T::MIGRATIONS);
+        self.base_mut().store.close();
     }
 
     pub(crate) fn activate_store(&mut self) -> Result<Vec<AppliedMigration>> {

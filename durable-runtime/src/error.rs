@@ -55,6 +55,9 @@ pub enum ErrorKind {
     Migration,
     /// The disk or a file on it failed.
     Storage,
+    /// The disk is full. What was to be written is rolled back and reading goes on; writing works
+    /// again as soon as there is space.
+    StorageFull,
     /// The data directory is in use by another runtime.
     Locked,
     /// A name, an id or an option that cannot be used.

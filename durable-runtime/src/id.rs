@@ -76,6 +76,11 @@ impl RawId {
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// The id that was stored as these bytes; [`belongs_to`](Self::belongs_to) checks it.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        RawId(bytes)
+    }
 }
 
 /// A hash whose input cannot be confused with that of another purpose or class.

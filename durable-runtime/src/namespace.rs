@@ -125,7 +125,11 @@ impl<T: DurableObject> Namespace<T> {
     pub fn exists(&self, id: &ObjectId<T>) -> Result<bool> {
         let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
         self.check(id)?;
-        self.node.engine.exists(&ObjectKey { class: class.key.clone(), id: id.raw() })
+        let engine = self
+            .node
+            .engine()
+            .ok_or_else(|| Error::new(ErrorKind::ShutDown, "the runtime is shut down"))?;
+        engine.exists(&ObjectKey { class: class.key.clone(), id: id.raw() })
     }
 
     /// Drops the object's instance from memory, unless it is at work: the next call makes a new

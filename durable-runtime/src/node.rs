@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::{Directory, Engine};
+use crate::engine::Engine;
 use crate::instance::registry::{AnyClass, Class, Residents};
 use crate::instance::turn::Form;
 use crate::{DurableObject, Error, ErrorKind, Result};
@@ -43,11 +43,10 @@ pub(crate) struct Settings {
 /// The shared part of a runtime.
 pub(crate) struct Node {
     pub(crate) settings: Settings,
-    pub(crate) engine: Arc<dyn Engine>,
     pub(crate) residents: Residents,
-    /// Held until the runtime ends, and by every live instance, so that the directory cannot be
-    /// opened again while somebody still writes.
-    directory: Mutex<Option<Arc<Directory>>>,
+    /// Held until the runtime ends, and by every live instance: it keeps the directory locked, so
+    /// that nobody else opens it while somebody still writes.
+    engine: Mutex<Option<Arc<dyn Engine>>>,
     classes: HashMap<TypeId, Arc<dyn AnyClass>>,
     executor: tokio::runtime::Handle,
     /// Drain tasks, handlers and background futures: what shutting down waits for.
@@ -59,7 +58,6 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(
         settings: Settings,
-        directory: Arc<Directory>,
         engine: Arc<dyn Engine>,
         classes: HashMap<TypeId, Arc<dyn AnyClass>>,
         executor: tokio::runtime::Handle,
@@ -67,8 +65,7 @@ impl Node {
         Node {
             residents: Residents::new(settings.residents_max),
             settings,
-            engine,
-            directory: Mutex::new(Some(directory)),
+            engine: Mutex::new(Some(engine)),
             classes,
             executor,
             tasks: TaskTracker::new(),
@@ -77,9 +74,9 @@ impl Node {
         }
     }
 
-    /// The data directory, for as long as the runtime is not ended.
-    pub(crate) fn directory(&self) -> Option<Arc<Directory>> {
-        self.directory.lock().clone()
+    /// What keeps the objects' data, for as long as the runtime is not ended.
+    pub(crate) fn engine(&self) -> Option<Arc<dyn Engine>> {
+        self.engine.lock().clone()
     }
 
     /// The class of `T`, if it was registered.
@@ -129,7 +126,12 @@ impl Node {
             self.tasks.wait().await;
             let closed = self.close_all();
             if closed && self.tasks.is_empty() {
-                self.directory.lock().take();
+                // Closing it waits for the disk.
+                let engine = self.engine.lock().take();
+                let closed = self.executor.spawn_blocking(move || drop(engine)).await;
+                if closed.is_err() {
+                    tracing::error!("closing the data directory was given up");
+                }
                 return;
             }
             tokio::task::yield_now().await;
@@ -141,7 +143,7 @@ impl Node {
         self.closing.store(true, Ordering::Relaxed);
         self.abandoned.store(true, Ordering::Relaxed);
         self.close_all();
-        self.directory.lock().take();
+        self.engine.lock().take();
     }
 
     /// Ends all objects in which nobody runs; `false` if somebody does.

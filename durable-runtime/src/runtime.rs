@@ -60,6 +60,20 @@ impl Runtime {
         &self.owner.path
     }
 
+    /// Waits until the storage has failed for good, and says why: a write or a flush of the journal
+    /// failed, and after that nobody knows what the disk holds. From then on every turn with storage
+    /// fails; the program should be restarted. Until then this never returns.
+    pub async fn failed(&self) -> Error {
+        let Some(engine) = self.owner.node.engine() else { return std::future::pending().await };
+        let failed = engine.failed();
+        // Held no longer than needed: it keeps the directory locked.
+        drop(engine);
+        match failed.wait().await {
+            Err(error) => error,
+            Ok(()) => std::future::pending().await,
+        }
+    }
+
     /// Ends the runtime gracefully: refuses new calls, answers those that wait, waits for
     /// handlers and background futures, and closes the data directory, so that it can be opened again.
     ///

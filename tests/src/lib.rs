@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "tests only")]
 
 pub mod broken;
+pub mod ledger;
 
 use std::future::Future;
 use std::path::Path;

@@ -135,7 +135,9 @@ matrix! {
         assert_eq!(bed.object_files(), Vec::<std::path::PathBuf>::new());
         namespace.get(&id).add("one").await.unwrap();
         assert!(namespace.exists(&id).unwrap());
-        assert!(!bed.object_files().is_empty());
+        assert!(namespace.evict(&id).unwrap());
+        assert!(namespace.exists(&id).unwrap());
+        assert_eq!(bed.object_files().len(), 1, "an evicted object is one file");
     }
 
     async fn background_futures_start_after_the_commit_and_never_after_a_rollback(bed) {

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime as Executor;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::measure::{Row, Run, rate};
+use crate::rows::{executor, fail, ok};
 
 /// Operations between two looks at the clock.
 const BATCH: usize = 2_000;
@@ -78,30 +79,15 @@ fn set_up(callers: usize, objects: usize) -> (Run, Run) {
     (ours, limit)
 }
 
-/// Two threads, as our machines have two cores.
-fn executor() -> Executor {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let executor = builder.worker_threads(2).enable_all().build();
-    executor.unwrap_or_else(|error| fail(&error.to_string()))
-}
-
 fn durable_stubs(executor: &Executor, objects: usize) -> Vec<AdderStub> {
-    let directory = tempfile::tempdir().unwrap_or_else(|error| fail(&error.to_string()));
-    let path = directory.keep();
+    let path = ok(tempfile::tempdir()).keep();
     executor.block_on(async {
-        let runtime = Runtime::builder(path).register::<Adder>().start().await;
-        let runtime = runtime.unwrap_or_else(|error| fail(&error.to_string()));
+        let runtime = ok(Runtime::builder(path).register::<Adder>().start().await);
         let stubs = (0..objects).map(|n| runtime.get::<Adder>(&n.to_string())).collect();
         // The process ends with the runtime.
         std::mem::forget(runtime);
         stubs
     })
-}
-
-/// A benchmark that cannot be set up has nothing to go on with.
-pub(crate) fn fail(message: &str) -> ! {
-    println!("cannot set up the benchmark: {message}");
-    std::process::exit(1)
 }
 
 /// Lets `callers` tasks call one after the other, `BATCH` calls in all for each look at the clock.

@@ -9,22 +9,34 @@
 
 mod catalogue;
 mod directory;
+mod files;
+mod journal;
+mod journaled;
+mod overlay;
+mod pagestore;
+mod receipt;
+mod record;
+mod scan;
 mod scratch;
 pub(crate) mod sqlite;
-mod stock;
+#[cfg(test)]
+mod testing;
+mod vfs;
 
-use std::future::{Future, ready};
+use std::fmt;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 
 pub(crate) use catalogue::Catalogue;
 pub(crate) use directory::Directory;
+pub(crate) use files::RealDisk;
+pub(crate) use journaled::{CHECKPOINT_DISTANCE, JournaledEngine};
+pub(crate) use receipt::Receipt;
 pub(crate) use scratch::Scratch;
-pub(crate) use stock::StockEngine;
 
-use crate::Result;
 use crate::id::RawId;
+use crate::{Error, Result};
 
 /// Which object: the class key and the id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +57,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Whether a commit ever made the object durable.
     fn exists(&self, object: &ObjectKey) -> Result<bool>;
 
+    /// Fails when the engine can no longer make anything durable; never durable before.
+    fn failed(&self) -> Receipt;
+
     /// How many files an open object holds open, at most.
     fn files_per_object(&self) -> usize;
 }
@@ -56,6 +71,16 @@ pub(crate) trait Engine: Send + Sync + 'static {
 pub(crate) trait Database: Send {
     /// The connection to run statements on. It changes with `commit`, so it is not to be kept.
     fn connection(&self) -> &Connection;
+
+    /// Lets a transaction change as much as a migration may, or only as much as a turn.
+    fn allow_large_transactions(&self, allow: bool) {
+        let _ = allow;
+    }
+
+    /// Why the engine failed a statement, if it was that and not SQLite; asked once after each failure.
+    fn take_failure(&self) -> Option<Error> {
+        None
+    }
 
     /// Whether a commit ever made the object durable.
     fn is_stored(&self) -> bool;
@@ -75,38 +100,8 @@ pub(crate) trait Database: Send {
     fn rollback(&mut self) -> Result<()>;
 }
 
-/// Says when a commit is durable: the output gate waits for it.
-#[derive(Clone, Debug)]
-#[must_use = "nothing may leave the object before the receipt says that its commit is durable"]
-pub(crate) struct Receipt {
-    state: Durability,
-}
-
-#[derive(Clone, Debug)]
-enum Durability {
-    Durable,
-}
-
-impl Receipt {
-    /// A receipt for what is durable already.
-    pub(crate) fn durable() -> Self {
-        Receipt { state: Durability::Durable }
-    }
-
-    /// Whether waiting would take no time.
-    pub(crate) fn is_durable(&self) -> bool {
-        match self.state {
-            Durability::Durable => true,
-        }
-    }
-
-    /// Waits until the commit is durable.
-    ///
-    /// # Errors
-    /// When it cannot become durable any more.
-    pub(crate) fn wait(self) -> impl Future<Output = Result<()>> + Send {
-        ready(match self.state {
-            Durability::Durable => Ok(()),
-        })
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.class, self.id)
     }
 }

@@ -4,9 +4,7 @@
 //! [`OURS`], and no text of a user's may. The cache is keyed by text and asks no authorizer, so without
 //! the mark a user who repeats our text would get our rights.
 
-use std::path::Path;
-
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 
 use super::Configure;
 use crate::{Error, ErrorKind, Result};
@@ -32,17 +30,7 @@ pub(super) fn open_memory(configure: &Configure) -> Result<Connection> {
     prepare(connection, configure)
 }
 
-/// The database in an existing file.
-pub(super) fn open_file(path: &Path, configure: &Configure) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(error)?;
-    let durable = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; \
-                   PRAGMA synchronous = FULL; PRAGMA cache_size = -1024;";
-    connection.execute_batch(durable).map_err(error)?;
-    prepare(connection, configure)
-}
-
-fn prepare(mut connection: Connection, configure: &Configure) -> Result<Connection> {
+pub(super) fn prepare(mut connection: Connection, configure: &Configure) -> Result<Connection> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
     configure(&mut connection).map_err(error)?;
     Ok(connection)

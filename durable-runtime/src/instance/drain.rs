@@ -48,9 +48,9 @@ fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box
 }
 
 fn activate<T: DurableObject>(object: &Arc<Object<T>>) -> Result<Box<Live<T>>, Failure> {
-    let directory = object.node.directory().ok_or(CallError::ShutDown)?;
-    let ctx = Context::new(object.clone());
-    let mut live = Box::new(Live { instance: None, activated: false, ctx, _directory: directory });
+    let engine = object.node.engine().ok_or(CallError::ShutDown)?;
+    let ctx = Context::new(object.clone(), engine);
+    let mut live = Box::new(Live { instance: None, activated: false, ctx });
     live.make_ready()?;
     object.node.residents.admit(object.clone());
     Ok(live)

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::call::{CallError, Failure};
-use crate::engine::Directory;
 use crate::id::Identity;
 use crate::node::{Node, in_a_handler};
 use crate::{Context, DurableObject};
@@ -59,8 +58,6 @@ pub(crate) struct Live<T: DurableObject> {
     /// Whether the database is open, checked and of the program's schema.
     activated: bool,
     ctx: Context<T>,
-    /// Keeps the data directory locked. Last, so that the database is closed before.
-    _directory: Arc<Directory>,
 }
 
 /// The answer to a caller who would like to run at once.

@@ -53,16 +53,6 @@ pub(crate) struct Turned<R, E> {
     pub(crate) receipt: Receipt,
 }
 
-impl<R, E> Turned<R, E> {
-    /// The output gate: the outcome once it is durable, or the storage's failure instead of it.
-    pub(crate) async fn when_durable(self) -> Result<R, CallError<E>> {
-        match self.receipt.wait().await {
-            Ok(()) => self.outcome,
-            Err(error) => Err(CallError::StorageFailed(error)),
-        }
-    }
-}
-
 /// Why user code did not give a value.
 pub(crate) enum Stop<E> {
     /// It returned this error.
@@ -281,13 +271,16 @@ impl<T: DurableObject> Live<T> {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.roll_back();
-                if error.kind() != ErrorKind::Storage {
+                if let ErrorKind::Constraint | ErrorKind::RolledBack = error.kind() {
                     return Err(CallError::RolledBack(error));
                 }
-                // In doubt: only the file can tell, so it is opened anew.
+                // The connection may believe in a commit that is none, so the database is opened anew.
                 self.activated = false;
                 self.ctx.reset_store();
-                Err(CallError::StorageFailed(error))
+                Err(match error.kind() {
+                    ErrorKind::Storage => CallError::StorageFailed(error),
+                    _ => CallError::RolledBack(error),
+                })
             }
         }
     }

@@ -209,6 +209,7 @@ struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     fn begin(store: &'a mut Store) -> Result<Self> {
         store.enforce_foreign_keys(false)?;
+        store.database()?.allow_large_transactions(true);
         let attempt = Attempt { store };
         attempt.store.begin_turn(Access::Write);
         attempt.store.enter()?;
@@ -237,6 +238,9 @@ impl Drop for Attempt<'_> {
         self.store.rollback_turn();
         // It cannot fail on an open connection; a closed one enforces nothing.
         let _ = self.store.enforce_foreign_keys(true);
+        if let Ok(database) = self.store.database() {
+            database.allow_large_transactions(false);
+        }
     }
 }
 

@@ -100,6 +100,13 @@ impl Store {
         self.migrate(history, now)
     }
 
+    /// Closes the database; the next activation opens it anew.
+    pub(crate) fn close(&mut self) {
+        self.database.take();
+        self.turn = Turn::default();
+        self.stored = Stored::default();
+    }
+
     /// Starts a turn. Costs nothing: the transaction begins with the first storage call.
     pub(crate) fn begin_turn(&self, access: Access) {
         debug_assert!(!self.turn.begun.get(), "a turn begins inside a turn");
@@ -245,10 +252,12 @@ impl Store {
 
     /// What a failed statement means for the user and for the turn.
     fn failed(&self, error: rusqlite::Error) -> Error {
-        let error = match self.guard.take_refusal() {
-            Some(refusal) => Error::new(ErrorKind::Refused, refusal),
-            None => sqlite::error(error),
-        };
+        let cause = self.database.get().and_then(|database| database.take_failure());
+        let refusal = self.guard.take_refusal();
+        let error = refusal
+            .map(|refusal| Error::new(ErrorKind::Refused, refusal))
+            .or(cause)
+            .unwrap_or_else(|| sqlite::error(error));
         self.check_transaction(Some(&error));
         error
     }

@@ -27,7 +27,7 @@ fn numbers(applied: &[AppliedMigration]) -> Vec<u32> {
 }
 
 fn file_count(data: &Path) -> usize {
-    std::fs::read_dir(data).unwrap().count()
+    std::fs::read_dir(data.join("objects")).map_or(0, Iterator::count)
 }
 
 fn refused(data: &Path, schema: &'static [MigrationInfo]) -> String {
@@ -62,7 +62,6 @@ fn provisional_ones_leave_nothing_until_the_first_write() {
     store.begin_turn(Access::Write);
     assert_eq!(store.sql().query_one::<i64>("SELECT x FROM t", []).unwrap(), 7);
     store.commit_turn(|| NOW).unwrap();
-    assert!(store.receipt().is_durable());
     assert!(!store.is_stored());
     drop(store);
     assert_eq!(file_count(data.path()), 0);
@@ -195,6 +194,7 @@ fn foreign_keys_are_off_inside_and_checked_at_the_end() {
     store.begin_turn(Access::ReadOnly);
     assert_eq!(store.sql().query_one::<i64>("SELECT count(*) FROM child", []).unwrap(), 1);
     store.rollback_turn();
+    drop(store);
     let message = refused(data.path(), &ORPHANED);
     assert_eq!(
         message,

@@ -1,0 +1,215 @@
+//! The open database of one object: a connection whose commits become records of the journal.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::Shared;
+use super::checkpoint::Waker;
+use super::entry::{Entry, State, wait};
+use crate::engine::journal::{Journal, Refusal};
+use crate::engine::overlay::{Change, Changes, MIGRATION_BYTES_MAX, TURN_BYTES_MAX};
+use crate::engine::pagestore::Stamp;
+use crate::engine::record::{AlarmChange, Commit, Draft, Effects};
+use crate::engine::vfs::{ObjectConnection, open_connection};
+use crate::engine::{Configure, Database, Receipt, sqlite};
+use crate::{Error, ErrorKind, Result};
+
+pub(super) struct JournaledDatabase {
+    // Fields are dropped in this order: the connection, then whatever else holds the entry, then the closer.
+    connection: ObjectConnection,
+    entry: Arc<Entry>,
+    shared: Arc<Shared>,
+    checkpoints: Waker,
+    /// Cleared when SQLite and the overlay no longer agree.
+    usable: bool,
+    _closer: Closer,
+}
+
+impl JournaledDatabase {
+    pub(super) fn open(
+        shared: Arc<Shared>,
+        entry: Arc<Entry>,
+        checkpoints: Waker,
+        configure: &Configure,
+    ) -> Result<Self> {
+        let closer = Closer { shared: Arc::clone(&shared), entry: Arc::clone(&entry) };
+        let connection = open_connection(&entry.file, configure)?;
+        Ok(JournaledDatabase {
+            connection,
+            entry,
+            shared,
+            checkpoints,
+            usable: true,
+            _closer: closer,
+        })
+    }
+
+    fn check(&self) -> Result<&ObjectConnection> {
+        if self.usable {
+            return Ok(&self.connection);
+        }
+        Err(Error::new(
+            ErrorKind::Storage,
+            "an earlier commit of the object failed; its database must be opened anew",
+        ))
+    }
+
+    /// Ends the transaction in SQLite. Its pages are in the overlay then.
+    fn commit_connection(&mut self) -> Result<()> {
+        let committed = sqlite::run(self.check()?, "/*durable*/COMMIT");
+        let Err(error) = committed else { return Ok(()) };
+        // A deferred constraint leaves the transaction open, to be rolled back.
+        if self.rollback().is_err() {
+            self.usable = false;
+        }
+        Err(self.entry.file.take_failure().unwrap_or(error))
+    }
+
+    /// Makes what SQLite has committed a record of the journal.
+    fn append(&mut self) -> Result<Receipt> {
+        let entry = Arc::clone(&self.entry);
+        let mut state = entry.state.lock();
+        loop {
+            let epoch = self.shared.journal.checkpoint_epoch();
+            let changes = entry.file.overlay().changes(epoch.0);
+            if changes.is_empty() {
+                return Ok(state.latest.clone());
+            }
+            let now_ms = self.shared.now_ms().max(state.time_ms);
+            let draft = draft(&entry, &state, &changes, now_ms)?;
+            match self.shared.append(epoch, state.stamp.commit, draft) {
+                Ok(receipt) => {
+                    entry.file.overlay().accept(epoch.0);
+                    let commit = state.stamp.commit + 1;
+                    *state = State {
+                        stamp: Stamp { commit, ..state.stamp },
+                        latest: receipt.clone(),
+                        time_ms: now_ms,
+                    };
+                    return Ok(receipt);
+                }
+                // A checkpoint has begun meanwhile: pages that were differences must be images.
+                Err(Refusal::Stale) => {}
+                Err(Refusal::Failed(error)) => return Err(error),
+            }
+        }
+    }
+}
+
+fn draft(entry: &Entry, state: &State, changes: &Changes, time_ms: i64) -> Result<Draft> {
+    let is_new = changes.size_before == 0;
+    let mut draft = Draft::new(&Commit {
+        object: &entry.key,
+        epoch: state.stamp.epoch,
+        number: state.stamp.commit + 1,
+        time_ms,
+        database_pages: changes.size,
+        effects: Effects { creates: is_new, ..Effects::default() },
+        name: None,
+        location_hint: None,
+        alarm: AlarmChange::Unchanged,
+    })?;
+    for Change { number, before, after, first_touch } in &changes.pages {
+        let previous = before.as_deref().filter(|_| !first_touch);
+        draft.page(*number, previous, after);
+    }
+    Ok(draft)
+}
+
+impl Database for JournaledDatabase {
+    fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    fn take_failure(&self) -> Option<Error> {
+        self.entry.file.take_failure()
+    }
+
+    fn is_stored(&self) -> bool {
+        self.entry.is_stored()
+    }
+
+    fn begin(&self) -> Result<()> {
+        // A journal that has failed lies about nothing, but it promises nothing either.
+        if let Some(error) = self.shared.journal.failure() {
+            return Err(error);
+        }
+        sqlite::run(self.check()?, "/*durable*/BEGIN")
+    }
+
+    fn allow_large_transactions(&self, allow: bool) {
+        let bytes_max = if allow { MIGRATION_BYTES_MAX } else { TURN_BYTES_MAX };
+        self.entry.file.overlay().set_limit(bytes_max);
+    }
+
+    fn commit(&mut self) -> Result<Receipt> {
+        self.commit_connection()?;
+        let appended = self.append();
+        if appended.is_err() {
+            // SQLite believes in a commit that the journal has refused.
+            self.entry.file.overlay().discard();
+            self.usable = false;
+        }
+        self.checkpoints.wake_if_due();
+        // Turns wait when the disk cannot keep up: what is not flushed is held in memory.
+        wait(self.shared.journal.relief())?;
+        appended
+    }
+
+    fn commit_provisional(&mut self) -> Result<()> {
+        if self.is_stored() {
+            return Err(Error::new(
+                ErrorKind::Storage,
+                "a provisional commit is only for an object that was never stored",
+            ));
+        }
+        self.commit_connection()?;
+        self.entry.file.overlay().accept_provisional();
+        Ok(())
+    }
+
+    fn rollback(&mut self) -> Result<()> {
+        let connection = self.check()?;
+        // SQLite may have ended the transaction by itself.
+        let rolled_back = if connection.is_autocommit() {
+            Ok(())
+        } else {
+            sqlite::run(connection, "/*durable*/ROLLBACK")
+        };
+        self.usable &= rolled_back.is_ok();
+        self.entry.file.overlay().discard();
+        rolled_back
+    }
+}
+
+/// Leaves a complete file behind, after the connection is closed.
+struct Closer {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        if !self.entry.is_stored() {
+            // Provisional pages are nobody's: the next opening begins with the template again.
+            self.shared.entries.lock().remove(&self.entry.key);
+            return;
+        }
+        match self.entry.write_back() {
+            Ok(true) => self.shared.unsynced.lock().push(Arc::clone(self.entry.file.store())),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(object = %self.entry.key, %error, "an object could not be written back");
+            }
+        }
+        self.shared.forget_if_idle(&self.entry);
+    }
+}
+
+impl fmt::Debug for JournaledDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JournaledDatabase({})", self.entry.key)
+    }
+}

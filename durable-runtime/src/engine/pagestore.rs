@@ -1,0 +1,307 @@
+//! Where the pages of an object lie when they are not in memory.
+//!
+//! The guarantee: a file that a write-back has not finished says so in its header, and neither SQLite nor
+//! this store takes it for a database; only a write-back can finish it. A file that is finished is a plain SQLite
+//! database. Reading creates nothing.
+//!
+//! The mark is ordered against the pages for whoever looks while the system runs or after this process died. After a
+//! loss of power the disk may have kept any of the writes since the last sync: then the
+//! journal decides, which holds all of them.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use super::ObjectKey;
+use super::files::{Disk, DiskFile};
+use super::overlay::{Image, PAGE, Snapshot};
+
+/// The byte of a database's header that says by which journal it may be read.
+const MARK_AT: usize = 19;
+const INCOMPLETE: u8 = 0x80;
+const COMPLETE: u8 = 1;
+
+/// Which commit of an object its file holds. It stands in bytes 72 to 84 of the file, which SQLite's header
+/// reserves and SQLite ignores: so the numbers go on when the object is opened again, without a row
+/// that every commit would have to update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Commits of the object so far.
+    pub(crate) commit: u64,
+    pub(crate) epoch: u32,
+}
+
+const STAMP_AT: usize = 72;
+const STAMP_BYTES: usize = 12;
+
+impl Stamp {
+    fn to_bytes(self) -> [u8; STAMP_BYTES] {
+        let mut bytes = [0; STAMP_BYTES];
+        bytes[..8].copy_from_slice(&self.commit.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: [u8; STAMP_BYTES]) -> Stamp {
+        let (commit, epoch) = bytes.split_at(8);
+        Stamp {
+            commit: commit.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+            epoch: epoch.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte)),
+        }
+    }
+}
+
+/// The stored pages of one object.
+///
+/// One write-back at a time; reads may go on meanwhile, of pages that it does not write.
+pub(crate) trait PageStore: Send + Sync + fmt::Debug {
+    /// Reads a page, counted from 1.
+    ///
+    /// # Errors
+    /// Also when the store ends before that page, or is incomplete.
+    fn read(&self, number: u32, image: &mut Image) -> io::Result<()>;
+
+    /// How many pages there are; 0 if nothing was ever written.
+    ///
+    /// # Errors
+    /// Also when the length is not one of a database.
+    fn size(&self) -> io::Result<u32>;
+
+    /// Writes pages back. If this fails the store is incomplete, until a later write-back succeeds.
+    fn write(&self, snapshot: &Snapshot, stamp: Stamp) -> io::Result<()>;
+
+    /// Which commit the store holds; the default if nothing was ever written.
+    fn stamp(&self) -> io::Result<Stamp>;
+
+    /// Makes what was written durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Removes it all, durably. Not an error if there is nothing.
+    #[cfg_attr(not(test), expect(dead_code, reason = "deleting an object will ask"))]
+    fn delete(&self) -> io::Result<()>;
+
+    /// Gives back the file descriptor, until the next use.
+    fn release(&self);
+}
+
+/// An object in a file of its own.
+#[derive(Debug)]
+pub(crate) struct FilePerObject {
+    disk: Arc<dyn Disk>,
+    /// The folder of all objects.
+    root: PathBuf,
+    path: PathBuf,
+    file: Mutex<Option<Arc<dyn DiskFile>>>,
+    /// Held by whoever writes. It says whether folders are to be synced.
+    writer: Mutex<Writer>,
+    /// Whether the mark in the file is of this store, which knows what is missing.
+    marked: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    is_name_unsynced: bool,
+}
+
+impl FilePerObject {
+    /// The file of an object under the folder of all objects.
+    pub(crate) fn new(disk: Arc<dyn Disk>, root: &Path, object: &ObjectKey) -> FilePerObject {
+        FilePerObject {
+            disk,
+            root: root.to_owned(),
+            path: object_path(root, object),
+            file: Mutex::default(),
+            writer: Mutex::default(),
+            marked: AtomicBool::new(false),
+        }
+    }
+
+    fn open(&self) -> io::Result<Arc<dyn DiskFile>> {
+        let mut file = self.file.lock();
+        if let Some(file) = &*file {
+            return Ok(Arc::clone(file));
+        }
+        Ok(Arc::clone(file.insert(self.disk.open(&self.path)?)))
+    }
+
+    fn open_or_create(&self, writer: &mut Writer) -> io::Result<Arc<dyn DiskFile>> {
+        match self.open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        writer.is_name_unsynced = true;
+        self.disk.create_dir_all(self.path.parent().unwrap_or(&self.root))?;
+        let created = self.disk.create(&self.path)?;
+        Ok(Arc::clone(self.file.lock().insert(created)))
+    }
+
+    /// Reads the first page when it carries the mark. Waits for the write-back that may have set it.
+    fn read_marked(&self, image: &mut Image) -> io::Result<()> {
+        let _writer = self.writer.lock();
+        read_full(&*self.open()?, image, 1)?;
+        if image[MARK_AT] == INCOMPLETE {
+            if !self.marked.load(Ordering::Acquire) {
+                return Err(invalid("a write-back of the object's file was interrupted"));
+            }
+            image[MARK_AT] = COMPLETE;
+        }
+        Ok(())
+    }
+}
+
+impl PageStore for FilePerObject {
+    fn read(&self, number: u32, image: &mut Image) -> io::Result<()> {
+        let marked = self.marked.load(Ordering::Acquire);
+        read_full(&*self.open()?, image, number)?;
+        if number != 1 || image[MARK_AT] != INCOMPLETE {
+            return Ok(());
+        }
+        if marked {
+            image[MARK_AT] = COMPLETE;
+            return Ok(());
+        }
+        self.read_marked(image)
+    }
+
+    fn size(&self) -> io::Result<u32> {
+        let len = match self.open() {
+            Ok(file) => file.len()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        if len % PAGE as u64 != 0 {
+            return Err(invalid(format!("the object's file has a length of {len} bytes")));
+        }
+        u32::try_from(len / PAGE as u64).map_err(invalid)
+    }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        let file = match self.open() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stamp::default()),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = [0; STAMP_BYTES];
+        match file.read_at(&mut bytes, STAMP_AT as u64)? {
+            STAMP_BYTES => Ok(Stamp::from_bytes(bytes)),
+            _ => Ok(Stamp::default()),
+        }
+    }
+
+    fn write(&self, snapshot: &Snapshot, stamp: Stamp) -> io::Result<()> {
+        let mut writer = self.writer.lock();
+        let file = self.open_or_create(&mut writer)?;
+        self.marked.store(true, Ordering::Release);
+        file.write_at(&[INCOMPLETE], MARK_AT as u64)?;
+        write_marked(&*file, snapshot, stamp)?;
+        self.marked.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut writer = self.writer.lock();
+        self.open()?.sync_data()?;
+        if writer.is_name_unsynced {
+            let folders = self.path.ancestors().skip(1);
+            for folder in folders.take_while(|folder| folder.starts_with(&self.root)) {
+                self.disk.sync_directory(folder)?;
+            }
+            if let Some(parent) = self.root.parent() {
+                self.disk.sync_directory(parent)?;
+            }
+            writer.is_name_unsynced = false;
+        }
+        Ok(())
+    }
+
+    fn delete(&self) -> io::Result<()> {
+        let mut writer = self.writer.lock();
+        self.file.lock().take();
+        *writer = Writer::default();
+        self.marked.store(false, Ordering::Release);
+        match self.disk.remove(&self.path) {
+            Ok(()) => self.disk.sync_directory(self.path.parent().unwrap_or(&self.root)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn release(&self) {
+        self.file.lock().take();
+    }
+}
+
+fn write_marked(file: &dyn DiskFile, snapshot: &Snapshot, stamp: Stamp) -> io::Result<()> {
+    let first = snapshot.pages.iter().find(|(number, _)| *number == 1);
+    let len = u64::from(snapshot.size) * PAGE as u64;
+    let len_before = file.len()?;
+    if first.is_none() && len_before < PAGE as u64 {
+        return Err(invalid("the first page of a new file is missing"));
+    }
+    if len_before != len {
+        file.set_len(len)?;
+    }
+    for (number, page) in snapshot.pages.iter().filter(|(number, _)| *number != 1) {
+        file.write_at(&page[..], offset(*number))?;
+    }
+    match first {
+        Some((_, page)) if page[MARK_AT] != INCOMPLETE => {
+            let mut stamped = **page;
+            stamped[STAMP_AT..STAMP_AT + STAMP_BYTES].copy_from_slice(&stamp.to_bytes());
+            file.write_at(&stamped, 0)
+        }
+        Some(_) => Err(invalid("the first page carries the mark of an incomplete file")),
+        None => {
+            file.write_at(&stamp.to_bytes(), STAMP_AT as u64)?;
+            file.write_at(&[COMPLETE], MARK_AT as u64)
+        }
+    }
+}
+
+fn offset(number: u32) -> u64 {
+    u64::from(number.saturating_sub(1)) * PAGE as u64
+}
+
+fn read_full(file: &dyn DiskFile, image: &mut Image, number: u32) -> io::Result<()> {
+    if file.read_at(image, offset(number))? < PAGE {
+        let text = format!("the object's file ends before page {number}");
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+    }
+    Ok(())
+}
+
+fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Where the file of an object is, under the folder of all objects.
+pub(super) fn object_path(root: &Path, object: &ObjectKey) -> PathBuf {
+    let id = object.id.to_string();
+    // Not the first byte, which is the jurisdiction and the same for most.
+    let shard = &id[2..4];
+    root.join(escape(&object.class)).join(shard).join(format!("{id}.db"))
+}
+
+/// A class key as a folder name, also on file systems that ignore case: a capital letter is `+` and the
+/// small one, and every byte but `a-z 0-9 _ -` is `%` and two hex digits.
+fn escape(class: &str) -> String {
+    class.bytes().fold(String::new(), |mut name, byte| {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
+            b'A'..=b'Z' => name.extend(['+', char::from(byte.to_ascii_lowercase())]),
+            _ => name.extend(['%', hex(byte >> 4), hex(byte & 15)]),
+        }
+        name
+    })
+}
+
+fn hex(digit: u8) -> char {
+    char::from_digit(u32::from(digit), 16).unwrap_or('?')
+}
+
+#[cfg(test)]
+mod tests;
