@@ -16,6 +16,7 @@ use tokio::task::coop;
 use tokio::time::Sleep;
 
 use crate::engine::Receipt;
+use crate::instance::drain::Holder;
 use crate::instance::mailbox::Ticket;
 use crate::instance::turn::{Invocation, Turned, in_a_turn};
 use crate::instance::{Claim, Job, Live, Object};
@@ -238,14 +239,18 @@ where
             Ok(object) => object,
             Err(error) => return Poll::Ready(Err(CallError::NotFound(error.clone()))),
         };
+        self.sleep = self.timeout.map(|after| Box::pin(tokio::time::sleep(after)));
         // A caller without budget has kept its thread for long enough: its job joins the queue, so
         // that it keeps its place among the calls of its object, and others go first.
         let claim = if coop::has_budget_remaining() { object.claim() } else { Claim::Wait };
         match claim {
-            Claim::Run(mut live) => {
-                let turned = live.run(invocation);
-                let units = if live.used_storage() { STORAGE_TURN_UNITS } else { PLAIN_TURN_UNITS };
-                object.finish(live);
+            Claim::Run(live) => {
+                let holder = Holder::new(object.clone(), Some(live));
+                let ran = holder.run(|live| (live.run(invocation), live.used_storage()));
+                let Some((turned, used_storage)) = ran else {
+                    return Poll::Ready(Err(CallError::Reset("it has no instance".into())));
+                };
+                let units = if used_storage { STORAGE_TURN_UNITS } else { PLAIN_TURN_UNITS };
                 spend_budget(task, units);
                 self.pass_gate(turned, task)
             }
@@ -264,7 +269,6 @@ where
         match object.submit(|| Box::new(QueuedCall { invocation, sender })) {
             Ok(ticket) => {
                 self.state = State::Queued { ticket, reply };
-                self.sleep = self.timeout.map(|after| Box::pin(tokio::time::sleep(after)));
                 self.wait(task)
             }
             Err(failure) => Poll::Ready(Err(failure.widen())),
@@ -284,13 +288,16 @@ where
                 Err(_) => Poll::Ready(Err(CallError::ShutDown)),
             };
         }
+        let after = ready!(self.poll_timeout(task));
+        self.state = State::Done;
+        let started = !self.target.object().is_ok_and(|object| object.cancel(ticket));
+        Poll::Ready(Err(CallError::TimedOut { after, started }))
+    }
+
+    /// Ready when the timeout is over; never, if there is none.
+    fn poll_timeout(&mut self, task: &mut Task<'_>) -> Poll<Duration> {
         match (&mut self.sleep, self.timeout) {
-            (Some(sleep), Some(after)) => {
-                ready!(sleep.as_mut().poll(task));
-                self.state = State::Done;
-                let started = !self.target.object().is_ok_and(|object| object.cancel(ticket));
-                Poll::Ready(Err(CallError::TimedOut { after, started }))
-            }
+            (Some(sleep), Some(after)) => sleep.as_mut().poll(task).map(|()| after),
             _ => Poll::Pending,
         }
     }
@@ -310,7 +317,11 @@ where
 
     fn poll_gate(&mut self, task: &mut Task<'_>) -> Poll<Result<R, CallError<E>>> {
         let State::Gated(turned) = &mut self.state else { return self.wait(task) };
-        let durable = ready!(turned.receipt.poll_durable(task));
+        let Poll::Ready(durable) = turned.receipt.poll_durable(task) else {
+            let after = ready!(self.poll_timeout(task));
+            self.state = State::Done;
+            return Poll::Ready(Err(CallError::TimedOut { after, started: true }));
+        };
         let State::Gated(turned) = std::mem::replace(&mut self.state, State::Done) else {
             return self.wait(task);
         };

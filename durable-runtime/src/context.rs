@@ -89,7 +89,7 @@ impl Context {
 
     /// Where the object was asked to be created.
     pub fn location_hint(&self) -> Option<LocationHint> {
-        self.parts.identity.location_hint.get().copied()
+        self.parts.identity.hint()
     }
 
     /// The object's SQL database.

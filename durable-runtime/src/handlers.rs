@@ -1,7 +1,7 @@
 //! What handlers take and give.
 //!
 //! Only `fetch` is called so far; a class with another handler compiles and is refused by
-//! [`Builder::register`](crate::Builder::register), so that nobody waits for a call that never comes.
+//! [`Builder::start`](crate::Builder::start), so that nobody waits for a call that never comes.
 
 use std::time::SystemTime;
 

@@ -350,7 +350,28 @@ pub(crate) struct Identity {
     pub(crate) class: Arc<str>,
     pub(crate) id: RawId,
     pub(crate) name: OnceLock<Arc<str>>,
+    /// What is stored with the object.
     pub(crate) location_hint: OnceLock<LocationHint>,
+    /// What a caller asked for, who did not know what is stored.
+    pub(crate) requested_hint: OnceLock<LocationHint>,
+}
+
+impl Identity {
+    /// Of an object of which no more is known.
+    pub(crate) fn new(class: Arc<str>, id: RawId) -> Self {
+        Identity {
+            class,
+            id,
+            name: OnceLock::new(),
+            location_hint: OnceLock::new(),
+            requested_hint: OnceLock::new(),
+        }
+    }
+
+    /// The first hint that was ever given counts.
+    pub(crate) fn hint(&self) -> Option<LocationHint> {
+        self.location_hint.get().or(self.requested_hint.get()).copied()
+    }
 }
 
 impl fmt::Display for Identity {

@@ -99,7 +99,7 @@ impl<T: DurableObject> Namespace<T> {
         };
         if let (Ok(object), Some(hint)) = (&object, self.location_hint) {
             // The first hint stays, as on Cloudflare.
-            let _ = object.identity().location_hint.set(hint);
+            let _ = object.identity().requested_hint.set(hint);
         }
         T::stub(RawStub::new(id.clone(), object))
     }

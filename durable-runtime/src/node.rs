@@ -17,13 +17,8 @@ use crate::instance::turn::Form;
 use crate::{DurableObject, Error, ErrorKind, Result};
 
 tokio::task_local! {
-    static IN_A_HANDLER: ();
-}
-
-/// Whether this task is a handler or a background future of an object. Shutting down waits for
-/// those, so what they still need is not refused.
-pub(crate) fn in_a_handler() -> bool {
-    IN_A_HANDLER.try_with(|()| ()).is_ok()
+    /// The address of the node whose handler or background future this task is.
+    static IN_A_HANDLER: usize;
 }
 
 /// The clock of a runtime.
@@ -53,6 +48,8 @@ pub(crate) struct Node {
     tasks: TaskTracker,
     closing: AtomicBool,
     abandoned: AtomicBool,
+    /// Held while the runtime ends.
+    ending: tokio::sync::Mutex<()>,
 }
 
 impl Node {
@@ -71,6 +68,7 @@ impl Node {
             tasks: TaskTracker::new(),
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            ending: tokio::sync::Mutex::default(),
         }
     }
 
@@ -103,7 +101,17 @@ impl Node {
         &self,
         handler: impl Future<Output = R> + Send + 'static,
     ) -> JoinHandle<R> {
-        self.tasks.spawn_on(IN_A_HANDLER.scope((), handler), &self.executor)
+        self.tasks.spawn_on(IN_A_HANDLER.scope(self.address(), handler), &self.executor)
+    }
+
+    /// Whether this task is a handler or a background future of an object of this node. Shutting
+    /// down waits for those, so what they still need is not refused.
+    pub(crate) fn is_in_a_handler(&self) -> bool {
+        IN_A_HANDLER.try_with(|node| *node == self.address()).unwrap_or(false)
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// Whether new work from outside is refused.
@@ -120,12 +128,15 @@ impl Node {
     pub(crate) async fn shut_down(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.tasks.close();
+        // Whoever shuts down at the same time comes back when it is done.
+        let _ending = self.ending.lock().await;
         // A turn that ends on its caller's task may start a drain task or a background future
         // after the last wait, so: until one whole round finds nobody at work.
         loop {
             self.tasks.wait().await;
-            let closed = self.close_all();
-            if closed && self.tasks.is_empty() {
+            // A turn on its caller's task may still start background work, which needs any object.
+            let busy = self.classes.values().any(|class| class.is_busy());
+            if !busy && self.tasks.is_empty() && self.close_all() && self.tasks.is_empty() {
                 // Closing it waits for the disk.
                 let engine = self.engine.lock().take();
                 let closed = self.executor.spawn_blocking(move || drop(engine)).await;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::instance::turn::in_a_turn;
-use crate::node::{Node, in_a_handler};
+use crate::node::Node;
 use crate::{Builder, DurableObject, Error, ErrorKind, Namespace, Result};
 
 /// Runs objects whose data is in one directory.
@@ -82,7 +82,7 @@ impl Runtime {
     /// # Errors
     /// [`ErrorKind::Deadlock`] when called inside a turn or a handler, which it would wait for.
     pub async fn shutdown(&self) -> Result<()> {
-        if in_a_turn() || in_a_handler() {
+        if in_a_turn() || self.owner.node.is_in_a_handler() {
             return Err(Error::new(
                 ErrorKind::Deadlock,
                 "a turn or a handler cannot shut down the runtime, which would wait for it",

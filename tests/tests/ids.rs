@@ -97,6 +97,13 @@ matrix! {
         let bare = rooms.id_from_string(&id.to_string()).unwrap();
         assert_eq!(bare.name(), None);
         assert_eq!(rooms.get(&bare).whoami().await.unwrap(), known);
+        runtime.shutdown().await.unwrap();
+
+        // A hint that comes later changes nothing.
+        let runtime = bed.builder().register::<Room>().start().await.unwrap();
+        let rooms = runtime.namespace::<Room>().with_location_hint(LocationHint::Enam);
+        rooms.get(&id).put(2).await.unwrap();
+        assert_eq!(rooms.get(&id).whoami().await.unwrap(), known);
     }
 
     async fn unique_ids_differ_and_have_no_name(bed) {

@@ -80,6 +80,10 @@ impl Counter {
         ctx.kv().put("key", &1)
     }
 
+    pub fn delete_in_read(&self, ctx: &Context) -> Result<()> {
+        ctx.kv().delete("key").map(drop)
+    }
+
     /// SQLite ends the transaction by itself; the method goes on as if nothing were wrong.
     pub fn doom(&mut self, ctx: &Context) -> Result<i64> {
         ctx.sql().execute_batch(
@@ -266,7 +270,9 @@ matrix! {
     async fn a_read_only_method_cannot_write(bed) {
         let (runtime, _) = start(&bed).await;
         let stub = runtime.get::<Counter>("home");
-        for refused in [stub.write_in_read().await, stub.put_in_read().await] {
+        let attempts = [stub.write_in_read(), stub.put_in_read(), stub.delete_in_read()];
+        for refused in attempts {
+            let refused = refused.await;
             let CallError::Application(error) = refused.unwrap_err() else { panic!() };
             assert_eq!(error.kind(), ErrorKind::ReadOnly);
             assert!(error.message().contains("&mut self"), "{error}");

@@ -85,6 +85,11 @@ pub(crate) trait Database: Send {
     /// Whether a commit ever made the object durable.
     fn is_stored(&self) -> bool;
 
+    /// Whether it failed and must be dropped and opened anew.
+    fn is_failed(&self) -> bool {
+        false
+    }
+
     /// Begins a transaction.
     fn begin(&self) -> Result<()>;
 

@@ -10,18 +10,75 @@ use crate::{Context, DurableObject};
 /// Turns that a drain task runs before it lets other tasks on its thread go first.
 const TURNS_BEFORE_YIELD: usize = 32;
 
-pub(super) async fn drain<T: DurableObject>(object: Arc<Object<T>>, live: Option<Box<Live<T>>>) {
-    let Some(mut live) = live.or_else(|| activate_or_fail_all(&object)) else { return };
+/// Whoever uses the instance. Dropped before its work is done (a panic, or the executor is gone), it
+/// gives the seat back and tells all who wait.
+pub(crate) struct Holder<T: DurableObject> {
+    object: Arc<Object<T>>,
+    live: Option<Box<Live<T>>>,
+    done: bool,
+}
+
+impl<T: DurableObject> Holder<T> {
+    pub(crate) fn new(object: Arc<Object<T>>, live: Option<Box<Live<T>>>) -> Self {
+        Holder { object, live, done: false }
+    }
+
+    /// Runs inline, on the caller's task.
+    pub(crate) fn run<R>(mut self, work: impl FnOnce(&mut Live<T>) -> R) -> Option<R> {
+        let value = work(self.live.as_mut()?);
+        let live = self.live.take()?;
+        self.done = true;
+        self.object.finish(live);
+        Some(value)
+    }
+}
+
+impl<T: DurableObject> Drop for Holder<T> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        if let Some(live) = self.live.take() {
+            live.dismiss();
+        }
+        loop {
+            let jobs = self.object.mailbox.lock().abandon();
+            for job in jobs {
+                dispose_job(job);
+            }
+            if !self.object.mailbox.lock().vacate() {
+                return;
+            }
+        }
+    }
+}
+
+fn dispose_job<T: DurableObject>(job: Box<dyn super::Job<T>>) {
+    let failed =
+        super::turn::guarded(|| job.fail(CallError::Reset("its work was given up".into())));
+    if let Err(message) = failed {
+        tracing::error!(message, "dropping a call panicked");
+    }
+}
+
+pub(super) async fn drain<T: DurableObject>(mut holder: Holder<T>) {
+    if holder.live.is_none() {
+        holder.live = activate_or_fail_all(&holder.object);
+    }
     loop {
         for _ in 0..TURNS_BEFORE_YIELD {
+            let Some(live) = holder.live.take() else {
+                holder.done = true;
+                return;
+            };
             // The guard must be gone before the job runs: a job may submit another one.
-            let next = object.mailbox.lock().next(live);
+            let next = holder.object.mailbox.lock().next(live);
             match next {
-                Next::Run(job, held) => {
-                    live = held;
-                    job.run(&mut live);
+                Next::Run(job, held) => job.run(holder.live.insert(held)),
+                Next::Rest => {
+                    holder.done = true;
+                    return holder.object.rested();
                 }
-                Next::Rest => return object.rested(),
             }
         }
         tokio::task::yield_now().await;

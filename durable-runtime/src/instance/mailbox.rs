@@ -75,7 +75,10 @@ impl<J, L> Mailbox<J, L> {
     }
 
     /// Puts a job at the end of the queue.
-    pub(crate) fn submit(&mut self, job: impl FnOnce() -> J) -> Submitted<L> {
+    ///
+    /// `job` is called at most once; a job that is refused stays with the caller, whose code its
+    /// drop may run: not under a lock.
+    pub(crate) fn submit(&mut self, job: &mut dyn FnMut() -> Option<J>) -> Submitted<L> {
         if matches!(self.seat, Seat::Closed) {
             return Submitted::Closed;
         }
@@ -83,8 +86,9 @@ impl<J, L> Mailbox<J, L> {
             return Submitted::Overloaded { queued: self.jobs.len() };
         }
         let ticket = Ticket(self.submitted);
+        let Some(job) = job() else { return Submitted::Closed };
         self.submitted += 1;
-        self.jobs.push_back((ticket, job()));
+        self.jobs.push_back((ticket, job));
         match std::mem::replace(&mut self.seat, Seat::Taken) {
             Seat::Cold => Submitted::Drain(ticket, None),
             Seat::Idle(live) => Submitted::Drain(ticket, Some(live)),
@@ -153,6 +157,11 @@ impl<J, L> Mailbox<J, L> {
         matches!(self.seat, Seat::Cold | Seat::Closed)
     }
 
+    /// Whether somebody runs or waits.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.jobs.is_empty() || matches!(self.seat, Seat::Taken)
+    }
+
     /// Closes the object if nobody uses it: gives the instance to drop, if there is one.
     pub(crate) fn close(&mut self) -> Closing<L> {
         match std::mem::replace(&mut self.seat, Seat::Closed) {
@@ -190,8 +199,8 @@ mod tests {
     fn a_cold_object_is_activated_once() {
         let mut mailbox = mailbox();
         assert_eq!(mailbox.claim(), None);
-        assert_eq!(mailbox.submit(|| "a"), Submitted::Drain(Ticket(0), None));
-        assert_eq!(mailbox.submit(|| "b"), Submitted::Queued(Ticket(1)));
+        assert_eq!(mailbox.submit(&mut || Some("a")), Submitted::Drain(Ticket(0), None));
+        assert_eq!(mailbox.submit(&mut || Some("b")), Submitted::Queued(Ticket(1)));
         assert_eq!(mailbox.next(7), Next::Run("a", 7));
         assert_eq!(mailbox.next(7), Next::Run("b", 7));
         assert_eq!(mailbox.next(7), Next::Rest);
@@ -201,10 +210,10 @@ mod tests {
     #[test]
     fn nobody_overtakes_the_queue() {
         let mut mailbox = mailbox();
-        mailbox.submit(|| "a");
+        mailbox.submit(&mut || Some("a"));
         // The drain task holds the instance; then it puts it back while a job arrives.
         assert_eq!(mailbox.next(1), Next::Run("a", 1));
-        assert_eq!(mailbox.submit(|| "b"), Submitted::Queued(Ticket(1)));
+        assert_eq!(mailbox.submit(&mut || Some("b")), Submitted::Queued(Ticket(1)));
         assert_eq!(mailbox.claim(), None);
         assert_eq!(mailbox.finish(1), Some(1), "an inline runner must hand over to a drain task");
         assert_eq!(mailbox.next(1), Next::Run("b", 1));
@@ -213,9 +222,9 @@ mod tests {
     #[test]
     fn a_cancelled_job_does_not_run_and_harms_no_other() {
         let mut mailbox = mailbox();
-        mailbox.submit(|| "a");
-        mailbox.submit(|| "b");
-        mailbox.submit(|| "c");
+        mailbox.submit(&mut || Some("a"));
+        mailbox.submit(&mut || Some("b"));
+        mailbox.submit(&mut || Some("c"));
         assert_eq!(mailbox.cancel(Ticket(1)), Some("b"));
         assert_eq!(mailbox.cancel(Ticket(1)), None);
         assert_eq!(mailbox.next(1), Next::Run("a", 1));
@@ -228,12 +237,12 @@ mod tests {
     fn a_full_queue_says_how_long_it_is() {
         let mut mailbox = mailbox();
         for _ in 0..3 {
-            mailbox.submit(|| "a");
+            mailbox.submit(&mut || Some("a"));
         }
         let made = std::cell::Cell::new(false);
-        let answer = mailbox.submit(|| {
+        let answer = mailbox.submit(&mut || {
             made.set(true);
-            "b"
+            Some("b")
         });
         assert_eq!(answer, Submitted::Overloaded { queued: 3 });
         assert!(!made.get(), "a refused job is not even made");
@@ -242,13 +251,13 @@ mod tests {
     #[test]
     fn eviction_lets_the_next_job_activate_anew() {
         let mut mailbox = mailbox();
-        mailbox.submit(|| "a");
+        mailbox.submit(&mut || Some("a"));
         assert_eq!(mailbox.take_idle(), None, "an instance in use is not evicted");
         assert_eq!(mailbox.next(1), Next::Run("a", 1));
         assert_eq!(mailbox.next(1), Next::Rest);
         assert_eq!(mailbox.take_idle(), Some(1));
         assert_eq!(
-            mailbox.submit(|| "b"),
+            mailbox.submit(&mut || Some("b")),
             Submitted::Queued(Ticket(1)),
             "while it is being closed"
         );
@@ -257,18 +266,18 @@ mod tests {
         assert_eq!(mailbox.next(2), Next::Rest);
         assert_eq!(mailbox.take_idle(), Some(2));
         assert!(!mailbox.vacate());
-        assert_eq!(mailbox.submit(|| "c"), Submitted::Drain(Ticket(2), None));
+        assert_eq!(mailbox.submit(&mut || Some("c")), Submitted::Drain(Ticket(2), None));
     }
 
     #[test]
     fn a_failed_activation_fails_all_that_waited() {
         let mut mailbox = mailbox();
-        mailbox.submit(|| "a");
-        mailbox.submit(|| "b");
+        mailbox.submit(&mut || Some("a"));
+        mailbox.submit(&mut || Some("b"));
         assert_eq!(mailbox.abandon(), ["a", "b"]);
         assert!(!mailbox.vacate());
         assert_eq!(
-            mailbox.submit(|| "c"),
+            mailbox.submit(&mut || Some("c")),
             Submitted::Drain(Ticket(2), None),
             "the next one tries again"
         );
@@ -277,12 +286,12 @@ mod tests {
     #[test]
     fn closing_waits_for_whoever_runs() {
         let mut mailbox = mailbox();
-        mailbox.submit(|| "a");
+        mailbox.submit(&mut || Some("a"));
         assert_eq!(mailbox.close(), Closing::Busy);
         assert_eq!(mailbox.next(1), Next::Run("a", 1));
         assert_eq!(mailbox.next(1), Next::Rest);
         assert_eq!(mailbox.close(), Closing::Closed(Some(1)));
-        assert_eq!(mailbox.submit(|| "b"), Submitted::Closed);
+        assert_eq!(mailbox.submit(&mut || Some("b")), Submitted::Closed);
         assert_eq!(mailbox.claim(), None);
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Guarantees:
 //! - One [`Object`] per id in a process, for as long as anybody holds it or it has an instance.
-//! - At most one [`Live`] instance per object; it is made on a drain task, never by a caller.
+//! - At most one [`Live`] instance per object. A cold object is activated on a drain task, never by
+//!   a caller; an instance that was dropped because its turn was undone is made anew by whoever runs next.
 //! - A closed database before the next one is opened: eviction gives its seat back only after
 //!   the instance is gone.
 
-mod drain;
+pub(crate) mod drain;
 pub(crate) mod mailbox;
 pub(crate) mod registry;
 pub(crate) mod turn;
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::call::{CallError, Failure};
 use crate::id::Identity;
-use crate::node::{Node, in_a_handler};
+use crate::node::Node;
 use crate::{Context, DurableObject};
 
 use mailbox::{Closing, Mailbox, Submitted, Ticket};
@@ -130,7 +131,8 @@ impl<T: DurableObject> Object<T> {
         if self.is_shut() {
             return Err(CallError::ShutDown);
         }
-        let submitted = self.mailbox.lock().submit(job);
+        let mut job = Some(job);
+        let submitted = self.mailbox.lock().submit(&mut || job.take().map(|make| make()));
         match submitted {
             Submitted::Queued(ticket) => Ok(ticket),
             Submitted::Drain(ticket, live) => {
@@ -150,7 +152,7 @@ impl<T: DurableObject> Object<T> {
 
     /// New work is refused while the runtime shuts down, but not that of handlers which it waits for.
     fn is_shut(&self) -> bool {
-        self.node.is_closing() && !in_a_handler()
+        self.node.is_closing() && !self.node.is_in_a_handler()
     }
 
     /// Drops the instance if nobody uses it. `false` if somebody does.
@@ -176,6 +178,11 @@ impl<T: DurableObject> Object<T> {
         }
     }
 
+    /// Whether somebody runs in the object or waits for it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.mailbox.lock().is_busy()
+    }
+
     /// Ends the object for good, unless somebody runs in it.
     pub(crate) fn close(&self) -> bool {
         let closing = self.mailbox.lock().close();
@@ -191,7 +198,7 @@ impl<T: DurableObject> Object<T> {
     }
 
     fn start_draining(self: &Arc<Self>, live: Option<Box<Live<T>>>) {
-        self.node.spawn(drain::drain(self.clone(), live));
+        self.node.spawn(drain::drain(drain::Holder::new(self.clone(), live)));
     }
 }
 

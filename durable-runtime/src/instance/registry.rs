@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -46,12 +46,7 @@ impl<T: DurableObject> Class<T> {
         let mut objects = self.shard(id).lock();
         let known = objects.get(&id).and_then(Weak::upgrade);
         let object = known.unwrap_or_else(|| {
-            let identity = Identity {
-                class: self.key.clone(),
-                id,
-                name: OnceLock::new(),
-                location_hint: OnceLock::new(),
-            };
+            let identity = Identity::new(self.key.clone(), id);
             let object = Arc::new(Object::new(Arc::new(identity), self.clone(), node.clone()));
             objects.insert(id, Arc::downgrade(&object));
             object
@@ -84,6 +79,8 @@ impl<T: DurableObject> Class<T> {
 pub(crate) trait AnyClass: Any + Send + Sync {
     /// The class itself, to be cast back to its type.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// Whether somebody runs in any object.
+    fn is_busy(&self) -> bool;
     /// Ends all objects in which nobody runs; `false` if somebody does.
     fn close_all(&self) -> bool;
 }
@@ -91,6 +88,10 @@ pub(crate) trait AnyClass: Any + Send + Sync {
 impl<T: DurableObject> AnyClass for Class<T> {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
+    }
+
+    fn is_busy(&self) -> bool {
+        self.objects().iter().any(|object| object.is_busy())
     }
 
     fn close_all(&self) -> bool {

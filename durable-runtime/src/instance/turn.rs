@@ -150,7 +150,14 @@ impl<T: DurableObject> Live<T> {
             Ok(()) => self.turn(invocation),
             Err(failure) => Err(failure.widen()),
         };
-        Turned { outcome, receipt: self.ctx.store().receipt() }
+        let turned = Turned { outcome, receipt: self.ctx.store().receipt() };
+        if self.ctx.store().is_failed() {
+            // Its fields may be ahead of what a new connection finds.
+            dispose(self.instance.take());
+            self.activated = false;
+            self.ctx.reset_store();
+        }
+        turned
     }
 
     fn turn<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Result<R, CallError<E>> {
@@ -267,9 +274,14 @@ impl<T: DurableObject> Live<T> {
             self.roll_back();
             return Err(CallError::RolledBack(doomed));
         }
-        match self.ctx.commit_turn() {
-            Ok(()) => Ok(()),
-            Err(error) => {
+        // Guarded, since it asks the clock, which may be the user's.
+        match guarded(|| self.ctx.commit_turn()) {
+            Ok(Ok(())) => Ok(()),
+            Err(message) => {
+                self.roll_back();
+                Err(CallError::Panicked { method: "commit", message })
+            }
+            Ok(Err(error)) => {
                 self.roll_back();
                 if let ErrorKind::Constraint | ErrorKind::RolledBack = error.kind() {
                     return Err(CallError::RolledBack(error));
@@ -295,7 +307,14 @@ pub(crate) fn guarded<V>(code: impl FnOnce() -> V) -> Result<V, String> {
     let mark = TurnMark::set();
     let ended = catch_unwind(AssertUnwindSafe(code));
     drop(mark);
-    ended.map_err(|payload| panic_message(payload.as_ref()))
+    ended.map_err(|payload| {
+        let message = panic_message(payload.as_ref());
+        // Its `Drop` is user code as well, and may panic.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
+        message
+    })
 }
 
 /// Drops an instance that is no longer wanted; its `Drop` is user code too.

@@ -20,7 +20,7 @@ const CREATE: &str = "CREATE TABLE _durable_meta (class TEXT NOT NULL, id BLOB N
 const INSERT: &str = "INSERT INTO _durable_meta (class, id, name, created, location_hint, format) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const UPDATE: &str = "UPDATE _durable_meta \
-    SET name = coalesce(?1, name), location_hint = coalesce(?2, location_hint)";
+    SET name = coalesce(?1, name), location_hint = coalesce(location_hint, ?2)";
 const SELECT: &str = "SELECT class, id, name, location_hint, format, \
     (SELECT count(*) FROM sqlite_schema WHERE name = '_durable_migrations') FROM _durable_meta";
 
@@ -94,7 +94,7 @@ impl Store {
     /// Writes what is not stored yet, in the turn's transaction; returns what is stored once it commits.
     pub(super) fn store_meta(&self, now: SystemTime) -> Result<Stored> {
         let name = self.identity.name.get().map(|name| &**name);
-        let hint = self.identity.location_hint.get().map(ToString::to_string);
+        let hint = self.identity.hint().map(|hint| hint.to_string());
         let stored = Stored {
             is_written: true,
             has_name: name.is_some() || self.stored.has_name,

@@ -5,7 +5,6 @@
 //! memory until its first commit.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::config::DbConfig;
@@ -97,12 +96,7 @@ impl Migration<'_> {
 /// # Errors
 /// The error of the first migration that fails, naming the class and the migration.
 pub(crate) fn check_migrations(schema: &'static [MigrationInfo], class: &str) -> Result<()> {
-    let identity = Identity {
-        class: Arc::from(class),
-        id: RawId::from_name(class, None, class),
-        name: OnceLock::new(),
-        location_hint: OnceLock::new(),
-    };
+    let identity = Identity::new(Arc::from(class), RawId::from_name(class, None, class));
     let mut store = Store::new(Arc::new(Scratch), Arc::new(identity), schema);
     let applied = store.activate(SystemTime::now());
     applied.map(|_| ()).map_err(|error| error.context(format!("class `{class}`")))

@@ -142,6 +142,11 @@ impl Store {
         committed
     }
 
+    /// Whether the database must be opened anew.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.database.get().is_some_and(|database| database.is_failed())
+    }
+
     /// Says when everything is durable that the last turn wrote or may have seen.
     pub(crate) fn receipt(&self) -> Receipt {
         self.latest.clone()

@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::*;
@@ -9,12 +8,12 @@ use crate::id::{LocationHint, RawId};
 pub(super) const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn identity(name: Option<&str>) -> Arc<Identity> {
-    Arc::new(Identity {
-        class: Arc::from("Counter"),
-        id: RawId::from_name("Counter", None, "home"),
-        name: name.map(Arc::from).map_or_else(OnceLock::new, OnceLock::from),
-        location_hint: OnceLock::new(),
-    })
+    let id = RawId::from_name("Counter", None, "home");
+    let identity = Identity::new(Arc::from("Counter"), id);
+    if let Some(name) = name {
+        identity.name.set(Arc::from(name)).unwrap();
+    }
+    Arc::new(identity)
 }
 
 /// A store of the object `home` in a data directory.

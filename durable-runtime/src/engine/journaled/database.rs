@@ -68,7 +68,7 @@ impl JournaledDatabase {
     }
 
     /// Makes what SQLite has committed a record of the journal.
-    fn append(&mut self) -> Result<Receipt> {
+    fn append(&mut self, now_ms: i64) -> Result<Receipt> {
         let entry = Arc::clone(&self.entry);
         let mut state = entry.state.lock();
         loop {
@@ -77,8 +77,8 @@ impl JournaledDatabase {
             if changes.is_empty() {
                 return Ok(state.latest.clone());
             }
-            let now_ms = self.shared.now_ms().max(state.time_ms);
-            let draft = draft(&entry, &state, &changes, now_ms)?;
+            let time_ms = now_ms.max(state.time_ms);
+            let draft = draft(&entry, &state, &changes, time_ms)?;
             match self.shared.append(epoch, state.stamp.commit, draft) {
                 Ok(receipt) => {
                     entry.file.overlay().accept(epoch.0);
@@ -86,7 +86,7 @@ impl JournaledDatabase {
                     *state = State {
                         stamp: Stamp { commit, ..state.stamp },
                         latest: receipt.clone(),
-                        time_ms: now_ms,
+                        time_ms,
                     };
                     return Ok(receipt);
                 }
@@ -131,6 +131,10 @@ impl Database for JournaledDatabase {
         self.entry.is_stored()
     }
 
+    fn is_failed(&self) -> bool {
+        !self.usable
+    }
+
     fn begin(&self) -> Result<()> {
         // A journal that has failed lies about nothing, but it promises nothing either.
         if let Some(error) = self.shared.journal.failure() {
@@ -145,8 +149,10 @@ impl Database for JournaledDatabase {
     }
 
     fn commit(&mut self) -> Result<Receipt> {
+        // First of all: the clock may be a user's, and panic.
+        let now_ms = self.shared.now_ms();
         self.commit_connection()?;
-        let appended = self.append();
+        let appended = self.append(now_ms);
         if appended.is_err() {
             // SQLite believes in a commit that the journal has refused.
             self.entry.file.overlay().discard();
