@@ -5,6 +5,8 @@
 //! each pair: its median, its lowest and its highest.
 #![allow(clippy::print_stdout, reason = "a command-line program prints its table")]
 
+mod child;
+mod latency;
 mod measure;
 mod rows;
 
@@ -29,10 +31,17 @@ struct Options {
     /// Also write the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// What a process that the benchmark starts is to do
+    #[arg(long, hide = true, num_args = 1.., value_names = ["TASK", "ARGUMENT"])]
+    child: Option<Vec<String>>,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let Some(arguments) = &options.child {
+        rows::run_child(arguments);
+        return ExitCode::SUCCESS;
+    }
     let size = if options.quick { Size::QUICK } else { Size::FULL };
     let rows = chosen(rows::all(), options.only.as_deref());
     if rows.is_empty() {
@@ -44,6 +53,9 @@ fn main() -> ExitCode {
     }
     let outcomes = measure::all(&rows, size);
     println!("{}", table(&outcomes));
+    if outcomes.iter().any(|row| row.latency.is_some()) {
+        println!("\nHow long our calls took:\n{}", latency_table(&outcomes));
+    }
     match options.json.map(|file| write_json(&file, &outcomes)) {
         Some(Err(error)) => {
             println!("cannot write the figures: {error}");
@@ -78,13 +90,37 @@ fn table(outcomes: &[Outcome]) -> Table {
         table.add_row([
             row.name.to_owned(),
             row.unit.to_owned(),
-            format!("{:.0}", row.ours),
-            format!("{:.0}  {}", row.limit, row.limit_name),
-            format!("{:.2}", row.ratio),
-            format!("{:.2} to {:.2}", row.spread.0, row.spread.1),
+            figure(row.ours),
+            row.limit
+                .map_or(String::new(), |limit| format!("{}  {}", figure(limit), row.limit_name)),
+            row.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
+            format!("{} to {}", figure(row.spread.0), figure(row.spread.1)),
             row.runs.to_string(),
             format!("{:.1}", row.load),
         ]);
     }
     table
+}
+
+fn latency_table(outcomes: &[Outcome]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["row", "p50 us", "p99 us", "worst us", "calls", "checkpoints meanwhile"]);
+    for row in outcomes {
+        let Some(latency) = row.latency else { continue };
+        table.add_row([
+            row.name.to_owned(),
+            format!("{:.0}", latency.p50_us),
+            format!("{:.0}", latency.p99_us),
+            format!("{:.0}", latency.worst_us),
+            latency.calls.to_string(),
+            latency.checkpoints.to_string(),
+        ]);
+    }
+    table
+}
+
+/// Small figures with two digits behind the point, others without.
+fn figure(value: f64) -> String {
+    if value.abs() < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::engine::tune_process;
 use crate::engine::{CHECKPOINT_DISTANCE, Catalogue, Directory, Engine, JournaledEngine, RealDisk};
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
@@ -135,6 +136,8 @@ impl Builder {
 
     /// The part that waits for the disk.
     fn open(self) -> Result<(Settings, Opened, PathBuf)> {
+        // Before the catalogue, which is SQLite's too: afterwards it takes no settings any more.
+        tune_process();
         let directory = Directory::open(&self.directory)?;
         let catalogue = Catalogue::open(directory.path())?;
         let classes = resolve(&self.classes, &catalogue)?;

@@ -1,142 +1,75 @@
-//! Durable increments, against stock SQLite (WAL, `synchronous=FULL`) driven by hand, with as many
+//! Durable increments and reads, against stock SQLite (WAL, `synchronous=FULL`) driven by hand, with as many
 //! threads as we have callers.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use durable::prelude::*;
-use rusqlite::Connection;
-use tokio::runtime::Runtime as Executor;
+use crate::latency::Latencies;
+use crate::measure::{Pace, Row, Run, Sides, rate};
+use crate::rows::fleet::{Counter, CounterStub, Fleet, call_rate};
+use crate::rows::ok;
+use crate::rows::stock::{self, increment, total};
 
-use crate::measure::{Row, Run};
-use crate::rows::{executor, fail, ok};
-
-#[derive(Default)]
-struct Counter;
-
-#[durable_object]
-impl Counter {
-    #[migration(1)]
-    fn create_hits(db: &mut Migration<'_>) -> Result<()> {
-        db.execute_batch("CREATE TABLE hits (total INTEGER NOT NULL); INSERT INTO hits VALUES (0)")
-    }
-
-    pub fn increment(&mut self, ctx: &Context, by: i64) -> Result<usize> {
-        ctx.sql().execute("UPDATE hits SET total = total + ?", [by])
-    }
-}
+const STOCK: &str = "stock SQLite, WAL, FULL";
 
 pub(crate) fn rows() -> Vec<Row> {
-    let row =
-        |name, set_up| Row { name, unit: "calls/s", limit_name: "stock SQLite, WAL, FULL", set_up };
+    let row = |name, limit_name, set_up| Row {
+        name,
+        unit: "calls/s",
+        limit_name,
+        pace: Pace::Long,
+        set_up,
+    };
     vec![
-        row("durable increment, one at a time", || set_up(1, 1)),
-        row("durable increment, 100 in flight on one object", || set_up(100, 1)),
-        row("durable increment, 100 in flight over 1,000 objects", || set_up(100, 1_000)),
+        row("durable increment, one at a time", STOCK, |_| increments(1, 1, 1)),
+        row("durable increment, 100 in flight on one object", STOCK, |_| increments(100, 1, 1)),
+        row("durable increment, 100 in flight over 1,000 objects", STOCK, |_| {
+            increments(100, 1_000, 1_000)
+        }),
+        // Two descriptors for each file of stock's: with 10,000 of them there are too few for both sides.
+        row(
+            "durable increment, 100 in flight over 10,000 objects",
+            "stock SQLite, WAL, FULL, 3,000 files",
+            |size| increments(100, size.scaled(10_000), size.scaled(3_000)),
+        ),
+        Row {
+            name: "read, 100 in flight on one object",
+            unit: "calls/s",
+            limit_name: "bare rusqlite in memory, one thread",
+            pace: Pace::Timed,
+            set_up: |_| reads(),
+        },
     ]
 }
 
-fn set_up(callers: usize, objects: usize) -> (Run, Run) {
-    let directory = ok(tempfile::tempdir()).keep();
-    let executor = Arc::new(executor());
-    let stubs = Arc::new(stubs(&executor, directory.join("ours"), objects));
-    let ours: Run = Box::new(move |time| durable_rate(&executor, &stubs, callers, time));
-    let files = Arc::new(stock_files(&directory.join("stock"), objects));
-    let limit: Run = Box::new(move |time| stock_rate(&files, callers, time));
-    (ours, limit)
+fn increments(callers: usize, objects: usize, files: usize) -> Sides {
+    // One caller writes too little for the default: 2 MiB are 20,000 of its increments.
+    let fleet = match callers {
+        1 => Fleet::counters_with_distance(objects, 2 * 1_024 * 1_024),
+        _ => Fleet::counters(objects),
+    };
+    let (directory, latencies) = (Some(fleet.path()), Latencies::default());
+    let noted = latencies.clone();
+    let ours: Run = Box::new(move |time| {
+        call_rate::<Counter, _, _>(&fleet, callers, time, Some(&noted), |stub| stub.increment(1))
+    });
+    let files = stock::Files::new(files);
+    let limit: Run = Box::new(move |time| files.rate(callers, time, increment));
+    Sides { latencies: Some(latencies), directory, ..Sides::pair(ours, limit) }
 }
 
-/// Stubs of objects that are in memory already.
-fn stubs(executor: &Executor, directory: PathBuf, objects: usize) -> Vec<CounterStub> {
-    executor.block_on(async {
-        let runtime = ok(Runtime::builder(directory).register::<Counter>().start().await);
-        let stubs: Vec<_> = (0..objects).map(|n| runtime.get::<Counter>(&n.to_string())).collect();
-        for stub in &stubs {
-            ok(stub.increment(1).await);
-        }
-        // The process ends with the runtime.
-        std::mem::forget(runtime);
-        stubs
-    })
-}
-
-fn durable_rate(
-    executor: &Executor,
-    stubs: &Arc<Vec<CounterStub>>,
-    callers: usize,
-    time: Duration,
-) -> f64 {
-    let (done, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let begin = Instant::now();
-    let tasks: Vec<_> = (0..callers)
-        .map(|caller| {
-            let (done, answered, stubs) = (done.clone(), answered.clone(), stubs.clone());
-            executor.spawn(async move {
-                let mut index = caller;
-                while !done.load(Ordering::Relaxed) {
-                    ok(stubs[index % stubs.len()].increment(1).await);
-                    answered.fetch_add(1, Ordering::Relaxed);
-                    index += 97;
-                }
-            })
+fn reads() -> Sides {
+    let fleet = Fleet::counters(1);
+    let ours: Run = Box::new(move |time: Duration| {
+        call_rate::<Counter, _, _>(&fleet, 100, time, None, CounterStub::total)
+    });
+    let connection = ok(stock::in_memory());
+    let limit = Box::new(move |time| {
+        rate(time, || {
+            for _ in 0..1_000 {
+                ok(total(&connection));
+            }
+            1_000
         })
-        .collect();
-    executor.block_on(async {
-        tokio::time::sleep(time).await;
-        done.store(true, Ordering::Relaxed);
-        for task in tasks {
-            let _ = task.await;
-        }
     });
-    per_second(answered.load(Ordering::Relaxed), begin.elapsed())
-}
-
-fn stock_files(directory: &Path, objects: usize) -> Vec<Mutex<Connection>> {
-    ok(std::fs::create_dir_all(directory));
-    let file = |number| ok(stock(&directory.join(format!("{number}.db"))));
-    (0..objects).map(|number| Mutex::new(file(number))).collect()
-}
-
-fn stock(file: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(file)?;
-    connection.execute_batch(
-        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-         CREATE TABLE hits (total INTEGER NOT NULL); INSERT INTO hits VALUES (0);",
-    )?;
-    Ok(connection)
-}
-
-fn stock_rate(files: &[Mutex<Connection>], callers: usize, time: Duration) -> f64 {
-    let (done, written) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let begin = Instant::now();
-    std::thread::scope(|scope| {
-        for caller in 0..callers {
-            let (done, written) = (&done, &written);
-            scope.spawn(move || {
-                let mut index = caller;
-                while !done.load(Ordering::Relaxed) {
-                    match files[index % files.len()].lock() {
-                        Ok(connection) => ok(increment(&connection)),
-                        Err(_) => fail("a writer panicked"),
-                    };
-                    written.fetch_add(1, Ordering::Relaxed);
-                    index += 97;
-                }
-            });
-        }
-        std::thread::sleep(time);
-        done.store(true, Ordering::Relaxed);
-    });
-    per_second(written.load(Ordering::Relaxed), begin.elapsed())
-}
-
-fn increment(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.prepare_cached("UPDATE hits SET total = total + ?")?.execute([1])
-}
-
-#[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52 operations")]
-fn per_second(operations: usize, elapsed: Duration) -> f64 {
-    operations as f64 / elapsed.as_secs_f64()
+    Sides::pair(ours, limit)
 }

@@ -1,12 +1,43 @@
 //! What is measured, against what.
 
+mod cold;
+mod fleet;
+mod in_turn;
 mod increment;
+mod journal;
+mod memory;
 mod rpc;
+mod start;
+mod stock;
 
 use crate::measure::Row;
 
 pub(crate) fn all() -> Vec<Row> {
-    [rpc::rows(), increment::rows()].into_iter().flatten().collect()
+    [
+        rpc::rows(),
+        increment::rows(),
+        in_turn::rows(),
+        cold::rows(),
+        memory::rows(),
+        start::rows(),
+        journal::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What this process is to do for the one that started it.
+pub(crate) fn run_child(arguments: &[String]) {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["make", directory, count] => start::make(directory.as_ref(), ok(count.parse())),
+        ["resident", directory, count] => memory::resident(directory.as_ref(), ok(count.parse())),
+        ["evicted", directory, count] => memory::evicted(directory.as_ref(), ok(count.parse())),
+        ["start", directory] => start::child(directory.as_ref()),
+        ["write", directory, count] => journal::child(directory.as_ref(), ok(count.parse())),
+        _ => fail("no such task"),
+    }
 }
 
 /// Two threads, as many as the smallest machine has that the figures are for.
@@ -15,11 +46,11 @@ fn executor() -> tokio::runtime::Runtime {
 }
 
 /// A benchmark in which something fails has no figure.
-fn ok<V, E: std::fmt::Display>(result: Result<V, E>) -> V {
+pub(crate) fn ok<V, E: std::fmt::Display>(result: Result<V, E>) -> V {
     result.unwrap_or_else(|error| fail(&error.to_string()))
 }
 
-fn fail(message: &str) -> ! {
+pub(crate) fn fail(message: &str) -> ! {
     println!("the benchmark failed: {message}");
     std::process::exit(1)
 }

@@ -8,7 +8,7 @@ use durable::prelude::*;
 use tokio::runtime::Runtime as Executor;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::measure::{Row, Run, rate};
+use crate::measure::{Pace, Row, Run, Sides, rate};
 use crate::rows::{executor, fail, ok};
 
 /// Operations between two looks at the clock.
@@ -52,16 +52,21 @@ impl Actor {
 }
 
 pub(crate) fn rows() -> Vec<Row> {
-    let row =
-        |name, set_up| Row { name, unit: "calls/s", limit_name: "mpsc + oneshot actor", set_up };
+    let row = |name, set_up| Row {
+        name,
+        unit: "calls/s",
+        limit_name: "mpsc + oneshot actor",
+        pace: Pace::Timed,
+        set_up,
+    };
     vec![
-        row("rpc, one caller", || set_up(1, 1)),
-        row("rpc, 100 callers of one object", || set_up(100, 1)),
-        row("rpc, 100 callers of 1,000 objects", || set_up(100, 1_000)),
+        row("rpc, one caller", |_| set_up(1, 1)),
+        row("rpc, 100 callers of one object", |_| set_up(100, 1)),
+        row("rpc, 100 callers of 1,000 objects", |_| set_up(100, 1_000)),
     ]
 }
 
-fn set_up(callers: usize, objects: usize) -> (Run, Run) {
+fn set_up(callers: usize, objects: usize) -> Sides {
     let executor = Arc::new(executor());
     let stubs = Arc::new(durable_stubs(&executor, objects));
     let actors: Arc<Vec<Actor>> = Arc::new((0..objects).map(|_| Actor::start(&executor)).collect());
@@ -76,7 +81,7 @@ fn set_up(callers: usize, objects: usize) -> (Run, Run) {
         let actor = actors[(caller * 31 + call) % actors.len()].clone();
         async move { actor.add(1).await.is_some() }
     });
-    (ours, limit)
+    Sides::pair(ours, limit)
 }
 
 fn durable_stubs(executor: &Executor, objects: usize) -> Vec<AdderStub> {

@@ -231,7 +231,7 @@ impl NewGeneration {
     }
 
     /// A journal without threads.
-    fn admit_by_hand(self) -> Result<LocalJournal> {
+    pub(crate) fn admit_by_hand(self) -> Result<LocalJournal> {
         let start = self.core.state.lock().end();
         self.core.checkpoint.lock().write(start)?;
         self.core.state.lock().retired = self.old;
@@ -304,6 +304,12 @@ impl Journal for LocalJournal {
 }
 
 impl LocalJournal {
+    /// Does what the flusher does, for a journal without threads. Says whether there was anything to flush.
+    #[cfg(test)]
+    pub(crate) fn flush_by_hand(&self) -> bool {
+        self.core.flush()
+    }
+
     fn spawn(&self, name: &str, run: fn(&Core)) -> Result<()> {
         let core = Arc::clone(&self.core);
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&core));

@@ -34,6 +34,7 @@ pub(crate) use files::RealDisk;
 pub(crate) use journaled::{CHECKPOINT_DISTANCE, JournaledEngine};
 pub(crate) use receipt::Receipt;
 pub(crate) use scratch::Scratch;
+pub(crate) use vfs::tune_process;
 
 use crate::id::RawId;
 use crate::{Error, Result};

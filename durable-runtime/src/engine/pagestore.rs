@@ -170,9 +170,13 @@ impl PageStore for FilePerObject {
     fn size(&self) -> io::Result<u32> {
         let len = match self.open() {
             Ok(file) => file.len()?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(error),
         };
+        // A file is made by a write-back only. Taken for nothing, its object would begin anew.
+        if len == 0 {
+            return Err(invalid("the object's file is empty"));
+        }
         if len % PAGE as u64 != 0 {
             return Err(invalid(format!("the object's file has a length of {len} bytes")));
         }

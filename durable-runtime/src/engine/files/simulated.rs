@@ -171,6 +171,23 @@ impl SimulatedDisk {
         state.faults.clear();
     }
 
+    /// The process dies, and another one begins: the system has kept all that was written.
+    pub(crate) fn restart(&self) {
+        let state = &mut *self.state.lock();
+        state.crashed = false;
+        state.faults.clear();
+    }
+
+    /// The process dies now: no later call does anything.
+    pub(crate) fn crash(&self) {
+        self.state.lock().crashed = true;
+    }
+
+    /// Whether the process has died.
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.state.lock().crashed
+    }
+
     /// The whole content of a file, as it is now.
     pub(crate) fn content(&self, path: &Path) -> io::Result<Vec<u8>> {
         let state = self.state.lock();
@@ -323,6 +340,17 @@ impl Node {
         }
     }
 
+    /// A sync fails as on real systems: what was to be written counts as written, and part of it is not.
+    fn fail_sync(&mut self, seed: u64) {
+        let mut random = Random(seed);
+        let pieces = std::mem::take(&mut self.writes).into_iter().flat_map(Write::into_sectors);
+        for piece in pieces {
+            if random.chance(50) {
+                piece.apply(&mut self.durable);
+            }
+        }
+    }
+
     fn lose_power(&mut self, random: &mut Random, kept_percent: usize) {
         let mut pieces = std::mem::take(&mut self.writes)
             .into_iter()
@@ -430,7 +458,14 @@ impl Disk for SimulatedDisk {
     }
 
     fn sync_filesystem(&self, folder: &Path) -> io::Result<FilesystemSync> {
-        let state = &mut *self.checked("sync_filesystem", folder)?;
+        let state = &mut *self.state.lock();
+        if let Some(fault) = state.count("sync_filesystem", folder) {
+            if fault == Fault::Io {
+                let total = state.total;
+                state.nodes.values_mut().for_each(|node| node.fail_sync(total));
+            }
+            return Err(fault.error());
+        }
         state.nodes.values_mut().for_each(Node::sync);
         let changes = std::mem::take(&mut state.changes);
         for change in &changes {
@@ -497,6 +532,14 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.checked("sync_data", Node::sync)
+        let (mut state, fault) = self.disk.call_file("sync_data", self.node);
+        let total = state.total;
+        let node = state.nodes.get_mut(&self.node).ok_or(io::ErrorKind::NotFound)?;
+        match fault {
+            None => node.sync(),
+            Some(Fault::Io) => node.fail_sync(total),
+            Some(_) => {}
+        }
+        fault.map_or(Ok(()), |fault| Err(fault.error()))
     }
 }

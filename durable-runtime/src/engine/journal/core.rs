@@ -80,11 +80,12 @@ impl Core {
     }
 
     fn enqueue(&self, state: &mut State, frames: Vec<OpenFrame>) -> Appended {
-        let bytes = frames.iter().map(OpenFrame::len).sum();
+        let before = state.gathered_bytes();
         let was_empty = !state.has_gathered();
         let ready = state.ready();
         let (ticket, position) = state.push(frames);
-        self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // With the frames that end segments, as the flush will count them.
+        self.unflushed_bytes.fetch_add(state.gathered_bytes() - before, Ordering::Relaxed);
         if was_empty {
             self.gathered.notify_one();
         }

@@ -93,6 +93,10 @@ impl State {
         !self.gathered.runs.is_empty()
     }
 
+    pub(super) fn gathered_bytes(&self) -> usize {
+        self.gathered.bytes
+    }
+
     pub(super) fn ready(&self) -> usize {
         self.ready.len()
     }

@@ -52,7 +52,7 @@ enum Wanted {
 
 impl Checkpointer {
     pub(super) fn start(shared: Arc<Shared>, distance: u64) -> Result<Self> {
-        let waker = Waker { shared: Arc::clone(&shared), signal: Arc::default(), distance };
+        let waker = Waker::new(Arc::clone(&shared), distance);
         let signal = Arc::clone(&waker.signal);
         let thread = std::thread::Builder::new()
             .name("durable-checkpoint".to_owned())
@@ -69,6 +69,10 @@ impl Checkpointer {
 }
 
 impl Waker {
+    pub(super) fn new(shared: Arc<Shared>, distance: u64) -> Self {
+        Waker { shared, signal: Arc::default(), distance }
+    }
+
     /// Wakes the thread if the journal has grown enough since the last checkpoint.
     pub(super) fn wake_if_due(&self) {
         if self.shared.logged.load(Ordering::Relaxed) >= self.distance {
@@ -127,15 +131,21 @@ fn run(shared: &Shared, signal: &Signal) {
 
 /// Makes one checkpoint.
 pub(super) fn checkpoint(shared: &Shared) -> Result<()> {
+    checkpoint_in_steps(shared, &mut || {})
+}
+
+/// Makes one checkpoint. Objects go on changing meanwhile, as `between` does after each step.
+pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) -> Result<()> {
     let (_, position) = shared.journal.begin_checkpoint();
     shared.logged.store(0, Ordering::Relaxed);
+    between();
     let entries: Vec<Arc<Entry>> = shared.entries.lock().values().map(Arc::clone).collect();
     for entry in &entries {
-        if entry.write_back()? {
-            shared.unsynced.lock().push(Arc::clone(entry.file.store()));
-        }
+        entry.write_back(&shared.unsynced)?;
+        between();
     }
     sync(shared)?;
+    between();
     shared.journal.complete_checkpoint(position)?;
     for entry in entries {
         shared.forget_if_idle(&entry);
@@ -144,15 +154,21 @@ pub(super) fn checkpoint(shared: &Shared) -> Result<()> {
 }
 
 /// Makes every file durable that was written since the last checkpoint.
+///
+/// After a failed sync nobody knows what the disk holds, and a second one that succeeds says nothing of
+/// what the first has lost. So from then on no checkpoint is completed: the journal keeps everything, and the next
+/// start writes the files anew.
 fn sync(shared: &Shared) -> Result<()> {
+    if let Some(error) = shared.sync_failure.get() {
+        return Err(error.clone());
+    }
     let written = std::mem::take(&mut *shared.unsynced.lock());
     if written.is_empty() {
         return Ok(());
     }
     let failed = |error| {
-        // They are still to be synced.
-        shared.unsynced.lock().extend(written.iter().map(Arc::clone));
-        Error::new(ErrorKind::Storage, format!("cannot sync the objects' files: {error}"))
+        let text = format!("cannot sync the objects' files, restart the program: {error}");
+        shared.sync_failure.get_or_init(|| Error::new(ErrorKind::Storage, text)).clone()
     };
     match shared.disk.sync_filesystem(&shared.objects) {
         Ok(FilesystemSync::Done) => Ok(()),

@@ -35,7 +35,8 @@ impl JournaledDatabase {
         configure: &Configure,
     ) -> Result<Self> {
         let closer = Closer { shared: Arc::clone(&shared), entry: Arc::clone(&entry) };
-        let connection = open_connection(&entry.file, configure)?;
+        let connection = open_connection(&entry.file, configure)
+            .map_err(|error| shared.about(&entry.key, &error))?;
         Ok(JournaledDatabase {
             connection,
             entry,
@@ -203,12 +204,8 @@ impl Drop for Closer {
             self.shared.entries.lock().remove(&self.entry.key);
             return;
         }
-        match self.entry.write_back() {
-            Ok(true) => self.shared.unsynced.lock().push(Arc::clone(self.entry.file.store())),
-            Ok(false) => {}
-            Err(error) => {
-                tracing::error!(object = %self.entry.key, %error, "an object could not be written back");
-            }
+        if let Err(error) = self.entry.write_back(&self.shared.unsynced) {
+            tracing::error!(object = %self.entry.key, %error, "an object could not be written back");
         }
         self.shared.forget_if_idle(&self.entry);
     }

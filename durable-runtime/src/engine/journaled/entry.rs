@@ -56,15 +56,16 @@ impl Entry {
         self.file.overlay().snapshot().is_some()
     }
 
-    /// Brings the file up to the last commit, waiting until that is durable. Gives whether it wrote.
+    /// Brings the file up to the last commit, waiting until that is durable. What was written is `unsynced`
+    /// before its pages leave memory: a checkpoint that finds nothing left to write must find it there.
     ///
     /// # Errors
     /// When the journal or the file fails. The pages stay in memory.
-    pub(super) fn write_back(&self) -> Result<bool> {
+    pub(super) fn write_back(&self, unsynced: &Mutex<Vec<Arc<dyn PageStore>>>) -> Result<()> {
         let _writer = self.writer.lock();
         let (snapshot, stamp, latest) = {
             let state = self.state.lock();
-            let Some(snapshot) = self.file.overlay().snapshot() else { return Ok(false) };
+            let Some(snapshot) = self.file.overlay().snapshot() else { return Ok(()) };
             (snapshot, state.stamp, state.latest.clone())
         };
         wait(latest)?;
@@ -74,8 +75,9 @@ impl Entry {
                 format!("cannot write the file of {}: {error}", self.key),
             )
         })?;
+        unsynced.lock().push(Arc::clone(self.file.store()));
         self.file.overlay().written_back(&snapshot);
-        Ok(true)
+        Ok(())
     }
 
     /// Gives back the file descriptor.

@@ -21,21 +21,23 @@ mod checkpoint;
 mod database;
 mod entry;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
 use super::files::Disk;
-use super::journal::{CheckpointEpoch, Journal, LocalJournal, Refusal};
+use super::journal::{CheckpointEpoch, Journal, LocalJournal, Options, Refusal};
 use super::overlay::Template;
 use super::pagestore::{FilePerObject, PageStore, object_path};
 use super::record::Draft;
-use super::vfs::{Clock, Vfs, template, tune_process};
+use super::vfs::{Clock, Vfs, template};
 use super::{Configure, Database, Directory, Engine, ObjectKey, Receipt};
 use crate::{Error, ErrorKind, Result};
 
@@ -50,10 +52,9 @@ pub(crate) const CHECKPOINT_DISTANCE: u64 = 64 * 1_024 * 1_024;
 ///
 /// When the last reference goes, a last checkpoint is made and the directory is unlocked.
 pub(crate) struct JournaledEngine {
-    // Dropped in this order: the thread ends before the journal is closed, and that before the lock goes.
+    // Dropped in this order: the thread ends before the journal is closed.
     checkpointer: Checkpointer,
     shared: Arc<Shared>,
-    _directory: Directory,
 }
 
 /// What objects, checkpoints and recovery share.
@@ -71,6 +72,11 @@ struct Shared {
     logged: AtomicU64,
     /// Files that were written since the last checkpoint and are not synced.
     unsynced: Mutex<Vec<Arc<dyn PageStore>>>,
+    /// Why the files can no longer be relied on to be durable.
+    sync_failure: OnceLock<Error>,
+    /// Dropped after the journal: a database that outlives the engine keeps the directory locked, since it
+    /// can still write to it.
+    _directory: Option<Directory>,
 }
 
 impl JournaledEngine {
@@ -85,22 +91,12 @@ impl JournaledEngine {
         clock: Clock,
         checkpoint_distance: u64,
     ) -> Result<Self> {
-        tune_process();
         let objects = directory.path().join("objects");
-        let journal = recovery::recover(directory.path(), &objects, &disk)?;
-        let shared = Arc::new(Shared {
-            disk,
-            objects,
-            journal,
-            vfs: Vfs::register(Arc::clone(&clock))?,
-            template: template()?,
-            clock,
-            entries: Mutex::default(),
-            logged: AtomicU64::new(0),
-            unsynced: Mutex::default(),
-        });
+        let generation = recovery::recover(directory.path(), &objects, &disk, Options::default())?;
+        let shared =
+            Arc::new(Shared::new(disk, objects, generation.admit()?, clock, Some(directory))?);
         let checkpointer = Checkpointer::start(Arc::clone(&shared), checkpoint_distance)?;
-        Ok(JournaledEngine { checkpointer, shared, _directory: directory })
+        Ok(JournaledEngine { checkpointer, shared })
     }
 }
 
@@ -141,6 +137,28 @@ impl Drop for JournaledEngine {
 }
 
 impl Shared {
+    fn new(
+        disk: Arc<dyn Disk>,
+        objects: PathBuf,
+        journal: LocalJournal,
+        clock: Clock,
+        directory: Option<Directory>,
+    ) -> Result<Self> {
+        Ok(Shared {
+            disk,
+            objects,
+            journal,
+            vfs: Vfs::register(Arc::clone(&clock))?,
+            template: template()?,
+            clock,
+            entries: Mutex::default(),
+            logged: AtomicU64::new(0),
+            unsynced: Mutex::default(),
+            sync_failure: OnceLock::new(),
+            _directory: directory,
+        })
+    }
+
     /// The object's place in memory, which is made from its file if there is none.
     fn entry(&self, object: &ObjectKey) -> Result<Arc<Entry>> {
         let mut entries = self.entries.lock();
@@ -149,9 +167,17 @@ impl Shared {
         }
         let disk = Arc::clone(&self.disk);
         let store: Arc<dyn PageStore> = Arc::new(FilePerObject::new(disk, &self.objects, object));
-        let entry = Arc::new(Entry::open(object.clone(), &self.vfs, store, &self.template)?);
+        let entry = Entry::open(object.clone(), &self.vfs, store, &self.template);
+        let entry = Arc::new(entry.map_err(|error| self.about(object, &error))?);
         entries.insert(object.clone(), Arc::clone(&entry));
         Ok(entry)
+    }
+
+    /// An error with the object and its file.
+    fn about(&self, object: &ObjectKey, error: &Error) -> Error {
+        let path = object_path(&self.objects, object);
+        let text = format!("{object} in {} cannot be opened: {}", path.display(), error.message());
+        Error::new(error.kind(), text)
     }
 
     fn append(

@@ -9,21 +9,26 @@ use std::sync::Arc;
 
 use crate::engine::ObjectKey;
 use crate::engine::files::{Disk, FilesystemSync};
-use crate::engine::journal::{LocalJournal, NewGeneration, Options};
+use crate::engine::journal::{NewGeneration, Options};
 use crate::engine::overlay::{Page, Snapshot};
 use crate::engine::pagestore::{FilePerObject, PageStore, Stamp};
 use crate::engine::scan::{self, Found, ScanReport, Visitor};
 use crate::{Error, ErrorKind, Result};
 
-/// Replays the journal of a data directory, if there is one, and opens it for appending.
-pub(super) fn recover(data: &Path, objects: &Path, disk: &Arc<dyn Disk>) -> Result<LocalJournal> {
+/// Replays the journal of a data directory, if there is one. What it gives back may admit appends.
+pub(super) fn recover(
+    data: &Path,
+    objects: &Path,
+    disk: &Arc<dyn Disk>,
+    options: Options,
+) -> Result<NewGeneration> {
     let folder = data.join("journal");
     let mut replay = Replay::default();
     let report = scan::scan(&**disk, &folder, &mut replay)?;
     refuse_damage(&folder, &report)?;
-    let generation = NewGeneration::start(Arc::clone(disk), &folder, Options::default(), &report)?;
+    let generation = NewGeneration::start(Arc::clone(disk), &folder, options, &report)?;
     replay.write_back(objects, disk)?;
-    generation.admit()
+    Ok(generation)
 }
 
 /// A journal with a hole is left alone: what lies behind the hole may be the only copy of somebody's data.

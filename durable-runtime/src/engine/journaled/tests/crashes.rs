@@ -1,0 +1,119 @@
+//! A crash at every call to the disk of a scenario, one after the other.
+
+use super::world::World;
+use crate::engine::files::simulated::Fault;
+
+/// How the process ends at each call: it dies alone, or with a loss of power.
+const ENDS: u64 = 3;
+
+/// Runs a scenario on a prepared world, with a crash at its n-th call for every n, until it ends without one.
+/// Gives the number of calls.
+fn crash_everywhere(objects: usize, prepare: fn(&mut World), scenario: fn(&mut World)) -> u64 {
+    for nth in 1.. {
+        let mut crashed = false;
+        // The short form tries one end at each call, in turns.
+        let long = std::env::var_os("DURABLE_SEEDS").is_some();
+        for loss in (0..ENDS).filter(|end| long || nth % ENDS == *end) {
+            let mut world = World::new(objects, 7);
+            prepare(&mut world);
+            assert_eq!(world.errors, []);
+            world.disk.inject_any(nth, Fault::Crash);
+            scenario(&mut world);
+            crashed = world.disk.has_crashed();
+            world.die();
+            if loss == 0 {
+                world.disk.restart();
+            } else {
+                world.disk.power_loss(nth * ENDS + loss);
+            }
+            world.reopen();
+            // The same pages go on changing, and survive another end.
+            for _ in 0..4 {
+                world.random_turn();
+            }
+            world.flush();
+            assert_eq!(world.errors, []);
+            world.die();
+            world.disk.power_loss(nth);
+            world.reopen();
+        }
+        if !crashed {
+            return nth - 1;
+        }
+    }
+    unreachable!("a scenario ends")
+}
+
+fn some_turns(world: &mut World) {
+    for _ in 0..6 {
+        world.random_turn();
+        world.flush();
+    }
+}
+
+/// Also with a checkpoint behind it, so that redo does not begin with the journal.
+fn some_turns_and_a_checkpoint(world: &mut World) {
+    some_turns(world);
+    world.checkpoint();
+    some_turns(world);
+}
+
+#[test]
+fn in_a_checkpoint() {
+    let calls = crash_everywhere(3, some_turns_and_a_checkpoint, |world| {
+        world.checkpoint();
+        if !world.disk.has_crashed() {
+            world.random_turn();
+            world.flush();
+        }
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
+#[test]
+fn in_an_eviction() {
+    let calls = crash_everywhere(2, some_turns_and_a_checkpoint, |world| {
+        world.evict(0);
+        world.turn(0);
+        world.turn(1);
+        world.evict(1);
+        world.evict(0);
+    });
+    println!("{calls} calls");
+    assert!(calls > 10);
+}
+
+#[test]
+fn in_start_up_and_recovery() {
+    let calls = crash_everywhere(3, some_turns_and_a_checkpoint, |world| {
+        let disk = world.disk.clone();
+        // The fault that is set is for the start: this end does not touch the disk.
+        world.objects.iter_mut().for_each(|object| object.database = None);
+        world.shared = None;
+        let opened = super::world::open(&disk);
+        // What only tidies up may fail without anybody being told.
+        assert!(opened.is_ok() || disk.has_crashed());
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
+#[test]
+fn in_the_first_start() {
+    for nth in 1.. {
+        let disk = super::world::new_disk();
+        disk.inject_any(nth, Fault::Crash);
+        let opened = super::world::open(&disk).is_ok();
+        disk.power_loss(nth);
+        let shared = super::world::open(&disk).unwrap();
+        let mut world = World::on(disk, Some(shared), 2, nth);
+        some_turns(&mut world);
+        world.die();
+        world.disk.power_loss(nth);
+        world.reopen();
+        if opened {
+            return;
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Every call to the disk fails once, in each way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::world::World;
+use crate::ErrorKind;
+use crate::engine::Database;
+use crate::engine::files::simulated::Fault;
+use crate::engine::journal::Journal;
+
+const FAULTS: [Fault; 3] = [Fault::Io, Fault::Full, Fault::Short];
+
+/// Everything that touches the disk: creates, commits over several segments, evictions, opening again,
+/// checkpoints and an end.
+fn scenario(world: &mut World) {
+    for round in 0..2 {
+        for number in 0..world.objects.len() {
+            world.turn(number);
+            world.flush();
+            world.turn(number);
+        }
+        world.evict(round);
+        world.checkpoint();
+        world.turn(round);
+    }
+    world.flush();
+}
+
+fn world() -> World {
+    let mut world = World::new(2, 11);
+    scenario(&mut world);
+    world.close();
+    assert_eq!(world.errors, []);
+    // One that is still to be created.
+    world.add_object();
+    world
+}
+
+/// Calls of each site from opening on, without a fault.
+fn learn() -> BTreeMap<String, u64> {
+    let mut world = world();
+    let before = world.disk.calls();
+    world.shared = Some(super::world::open(&world.disk).unwrap());
+    scenario(&mut world);
+    let mut calls = world.disk.calls();
+    for (site, count) in &mut calls {
+        *count -= before.get(site).copied().unwrap_or(0);
+    }
+    calls.retain(|_, count| *count > 0);
+    calls
+}
+
+fn fail_at(site: &str, nth: u64, fault: Fault) -> bool {
+    let mut world = world();
+    world.disk.inject(site, nth, fault);
+    let Ok(shared) = super::world::open(&world.disk) else {
+        // The next start finds all that this one found.
+        world.disk.restart();
+        world.reopen();
+        return true;
+    };
+    world.shared = Some(shared);
+    scenario(&mut world);
+    let is_hit = world.disk.clear_faults() == 0;
+    if let Some(failure) = world.shared().journal.failure() {
+        assert_stays_failed(&mut world, &failure);
+    }
+    for error in &world.errors {
+        assert!(
+            matches!(error.kind(), ErrorKind::Storage | ErrorKind::StorageFull),
+            "{site} {nth} {fault:?}: {error:?}"
+        );
+    }
+    world.die();
+    world.disk.power_loss(nth);
+    world.reopen();
+    is_hit
+}
+
+/// Nothing is durable any more, and nobody is told that it is.
+fn assert_stays_failed(world: &mut World, failure: &crate::Error) {
+    let acknowledged: Vec<usize> = world.objects.iter().map(|object| object.acknowledged).collect();
+    world.errors.clear();
+    for number in 0..world.objects.len() {
+        world.turn(number);
+        world.flush();
+    }
+    assert!(!world.errors.is_empty());
+    assert!(world.errors.iter().all(|error| error.message() == failure.message()));
+    assert!(acknowledged.iter().eq(world.objects.iter().map(|object| &object.acknowledged)));
+}
+
+#[test]
+fn an_error_is_told_or_healed_and_loses_nothing() {
+    let sites = learn();
+    let mut tried = 0;
+    let mut hit = BTreeSet::new();
+    for (site, calls) in &sites {
+        // The short form takes every few.
+        let long = std::env::var_os("DURABLE_SEEDS").is_some();
+        let step = if long { 1 } else { usize::try_from(calls.div_ceil(2)).unwrap() };
+        for nth in (1..=*calls).step_by(step) {
+            for fault in FAULTS {
+                tried += 1;
+                if fail_at(site, nth, fault) {
+                    hit.insert(site);
+                }
+            }
+        }
+    }
+    let missed: Vec<_> = sites.keys().filter(|site| !hit.contains(site)).collect();
+    println!("{tried} faults at {} sites: {:?}", sites.len(), sites.keys());
+    assert!(missed.is_empty(), "never hit: {missed:?}");
+}
+
+#[test]
+fn a_failed_flush_is_the_end() {
+    for (site, fault) in [("write_at #.segment", Fault::Full), ("sync_data #.segment", Fault::Io)] {
+        let mut world = world();
+        world.reopen();
+        world.disk.inject(site, 1, fault);
+        while world.shared().journal.failure().is_none() {
+            world.turn(0);
+            world.flush();
+        }
+        let failure = world.shared().journal.failure().unwrap();
+        assert_eq!(failure.kind(), ErrorKind::Storage);
+        let path = world.path_of(0);
+        let before = world.disk.content(&path).unwrap();
+        assert_stays_failed(&mut world, &failure);
+        // What is not durable does not reach the file.
+        world.evict(0);
+        assert!(world.disk.content(&path).unwrap() == before);
+        world.connect(1).ok();
+        let refused = world.objects[1].database.as_ref().map(Database::begin);
+        assert!(refused.as_ref().is_none_or(Result::is_err));
+        world.die();
+        world.disk.power_loss(1);
+        world.reopen();
+    }
+}
+
+#[test]
+fn no_checkpoint_completes_after_a_failed_sync() {
+    for loss in 0..8 {
+        let mut world = World::new(2, loss);
+        scenario(&mut world);
+        world.disk.inject("sync_filesystem objects", 1, Fault::Io);
+        world.checkpoint();
+        assert_eq!(world.disk.clear_faults(), 0);
+        world.errors.clear();
+        world.checkpoint();
+        assert!(world.errors[0].message().contains("restart the program"));
+        world.die();
+        world.disk.power_loss(loss);
+        world.reopen();
+    }
+}

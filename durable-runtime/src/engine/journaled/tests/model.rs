@@ -1,0 +1,74 @@
+//! Random turns, evictions, checkpoints, ends and crashes.
+
+use super::seeds;
+use super::world::World;
+use crate::engine::files::simulated::Fault;
+
+/// How a program ends.
+fn end(world: &mut World, seed: u64) {
+    match world.random.below(4) {
+        // Only the program dies: the system writes what it was given.
+        0 => {
+            world.die();
+            world.disk.restart();
+        }
+        1 => {
+            world.close();
+            assert_eq!(world.errors, []);
+            for number in 0..world.objects.len() {
+                world.check_file(number);
+            }
+            world.disk.power_loss(seed);
+        }
+        _ => {
+            world.die();
+            world.disk.power_loss(seed);
+        }
+    }
+}
+
+fn step(world: &mut World) {
+    match world.random.below(20) {
+        0..13 => world.random_turn(),
+        13..17 => world.flush(),
+        17..19 => {
+            let number = world.random.below(world.objects.len());
+            world.evict(number);
+        }
+        _ => world.checkpoint(),
+    }
+}
+
+#[test]
+fn objects_are_what_they_were_after_a_commit() {
+    let mut commits = 0;
+    let mut ends = 0;
+    for seed in seeds(15) {
+        let mut world = World::new(4, seed);
+        for round in 0..8 {
+            let steps = world.random.below(40);
+            let crashes_within = world.random.chance(50);
+            if crashes_within {
+                let calls = 1 + world.random.below(120) as u64;
+                world.disk.inject_any(calls, Fault::Crash);
+            }
+            for _ in 0..steps {
+                if !world.disk.has_crashed() {
+                    step(&mut world);
+                }
+            }
+            if world.disk.has_crashed() {
+                world.die();
+                world.disk.power_loss(seed + round);
+            } else {
+                world.disk.clear_faults();
+                assert_eq!(world.errors, [], "seed {seed}");
+                end(&mut world, seed + round);
+            }
+            world.reopen();
+            ends += 1;
+        }
+        commits += world.commits;
+    }
+    println!("{commits} commits, {ends} ends");
+}
