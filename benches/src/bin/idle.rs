@@ -41,20 +41,16 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     }
     // Whatever the last call has left behind, such as segments that are made ahead.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = cpu_nanoseconds()?;
+    let before = cpu_time();
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-    let taken = Duration::from_nanos(cpu_nanoseconds()?.saturating_sub(before));
+    let taken = cpu_time().saturating_sub(before);
     println!("{} objects took {taken:?} of CPU in {} s", options.objects, options.seconds);
     runtime.shutdown().await?;
     Ok(())
 }
 
-/// Of all threads of this process.
-fn cpu_nanoseconds() -> std::io::Result<u64> {
-    let mut sum = 0;
-    for thread in std::fs::read_dir("/proc/self/task")? {
-        let times = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        sum += times.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(sum)
+/// Of this process, threads that have ended included.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
