@@ -1,7 +1,7 @@
 //! User code that misbehaves where nobody expects it: in a clock, in a `Drop`, in what it hands over.
 //! The object answers afterwards, and the runtime shuts down.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -179,6 +179,68 @@ fn refused_arguments_may_hold_a_call_to_the_same_object() {
         gate.leave.wait();
         holder.join().unwrap();
         assert_eq!(stub.ping().await.unwrap(), 1);
+    });
+}
+
+/// Knows how many instances there are, and takes its time to go.
+struct Slow {
+    alive: Arc<AtomicUsize>,
+    gate: Gate,
+}
+
+#[durable_object]
+impl Slow {
+    fn new(ctx: &Context) -> Result<Self> {
+        let alive = ctx.env::<Arc<AtomicUsize>>()?.clone();
+        assert_eq!(alive.fetch_add(1, Ordering::SeqCst), 0, "two instances of one object");
+        Ok(Slow { alive, gate: ctx.env::<Gate>()?.clone() })
+    }
+
+    pub fn ping(&self) -> u8 {
+        1
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.gate.entered.wait();
+        self.gate.leave.wait();
+        self.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn an_object_that_is_evicted_slowly_is_never_there_twice() {
+    on_many_threads(async {
+        let (bed, gate) = (Bed::new(Form::Moved), Gate::new());
+        let alive = Arc::<AtomicUsize>::default();
+        let builder = bed.builder().register::<Slow>().env(gate.clone()).env(alive.clone());
+        let runtime = builder.start().await.unwrap();
+        let slow = runtime.namespace::<Slow>();
+        let id = slow.id_from_name("a").unwrap();
+        assert_eq!(slow.get(&id).ping().await.unwrap(), 1);
+        let evictor = std::thread::spawn({
+            let (slow, id) = (slow.clone(), id.clone());
+            move || while !slow.evict(&id).unwrap() {}
+        });
+        gate.entered.wait();
+        // The instance is half gone: a call has to wait until it is gone altogether.
+        let mut call = slow.get(&id).ping();
+        for _ in 0..1_000 {
+            assert!(poll_once(&mut call).is_pending());
+            tokio::task::yield_now().await;
+        }
+        gate.leave.wait();
+        assert_eq!(call.await.unwrap(), 1);
+        assert_eq!(alive.load(Ordering::SeqCst), 1);
+        // The last instance goes with the runtime.
+        let last = std::thread::spawn(move || {
+            gate.entered.wait();
+            gate.leave.wait();
+        });
+        evictor.join().unwrap();
+        runtime.shutdown().await.unwrap();
+        last.join().unwrap();
     });
 }
 
