@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use durable::prelude::*;
 use durable_tests::{Bed, Form, on_many_threads, on_one_thread, poll_once};
@@ -241,25 +241,5 @@ fn an_object_that_is_evicted_slowly_is_never_there_twice() {
         evictor.join().unwrap();
         runtime.shutdown().await.unwrap();
         last.join().unwrap();
-    });
-}
-
-#[test]
-fn a_timeout_ends_the_wait_for_the_disk() {
-    on_many_threads(async {
-        let bed = Bed::new(Form::Moved);
-        let runtime = bed.builder().register::<Victim>().start().await.unwrap();
-        let stub = runtime.get::<Victim>("a");
-        stub.put().await.unwrap();
-        let after = Duration::ZERO;
-        // The turn runs at once; its flush takes longer than nothing.
-        let error = loop {
-            match stub.put().timeout(after).await {
-                Ok(()) => {}
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error, CallError::TimedOut { after, started: true });
-        assert!(!error.is_retryable());
     });
 }
