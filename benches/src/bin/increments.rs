@@ -1,6 +1,7 @@
 //! Makes durable increments of one object: `increments COUNT IN_FLIGHT [DIRECTORY]`.
 //!
-//! To see how flushes are shared: `strace -f -c -e trace=fsync,fdatasync increments 10000 100`.
+//! To see how flushes are shared: `strace -f -c -e trace=fsync,fdatasync increments 10000 100`. To see that each
+//! reply comes after its flush: `strace -f -e trace=fdatasync,write increments --each 100 1`.
 #![allow(clippy::print_stdout, reason = "a command-line program prints what it did")]
 
 use std::path::PathBuf;
@@ -15,6 +16,9 @@ struct Options {
     count: usize,
     /// How many at the same time
     in_flight: usize,
+    /// Print a line for each reply, as soon as it is there
+    #[arg(long)]
+    each: bool,
     /// The data directory; one that is removed in the end, if none is given
     directory: Option<PathBuf>,
 }
@@ -42,13 +46,17 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let runtime = Runtime::builder(directory).register::<Counter>().start().await?;
     let stub = runtime.get::<Counter>("one");
     let begin = Instant::now();
+    let each = options.each;
     let callers = options.in_flight.clamp(1, options.count.max(1));
     let tasks: Vec<_> = (0..callers)
         .map(|caller| {
             let (stub, calls) = (stub.clone(), (caller..options.count).step_by(callers).count());
             tokio::spawn(async move {
                 for _ in 0..calls {
-                    stub.increment(1).await?;
+                    let total = stub.increment(1).await?;
+                    if each {
+                        println!("{total}");
+                    }
                 }
                 Ok::<_, durable::Error>(())
             })

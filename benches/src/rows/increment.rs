@@ -10,6 +10,11 @@ use crate::rows::ok;
 use crate::rows::stock::{self, increment, total};
 
 const STOCK: &str = "stock SQLite, WAL, FULL";
+const MEMORY: &str = "SQLite in memory, which keeps nothing";
+/// A small distance between checkpoints, so that many of them fall into a row.
+const DISTANCE: u64 = 8 * 1_024 * 1_024;
+/// One caller writes less: 2 MiB are 20,000 increments.
+const DISTANCE_OF_ONE: u64 = 2 * 1_024 * 1_024;
 
 pub(crate) fn rows() -> Vec<Row> {
     let row = |name, limit_name, set_up| Row {
@@ -31,6 +36,12 @@ pub(crate) fn rows() -> Vec<Row> {
             "stock SQLite, WAL, FULL, 3,000 files",
             |size| increments(100, size.scaled(10_000), size.scaled(3_000)),
         ),
+        row("durable increment, 100 in flight on one object, beside memory", MEMORY, |_| {
+            beside_memory(100, 1)
+        }),
+        row("durable increment, 100 in flight over 1,000 objects, beside memory", MEMORY, |_| {
+            beside_memory(100, 1_000)
+        }),
         Row {
             name: "read, 100 in flight on one object",
             unit: "calls/s",
@@ -42,18 +53,25 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn increments(callers: usize, objects: usize, files: usize) -> Sides {
-    // One caller writes too little for the default: 2 MiB are 20,000 of its increments.
-    let fleet = match callers {
-        1 => Fleet::counters_with_distance(objects, 2 * 1_024 * 1_024),
-        _ => Fleet::counters(objects),
-    };
+    let files = stock::Files::new(files);
+    against(callers, objects, Box::new(move |time| files.rate(callers, time, increment)))
+}
+
+/// As many threads for the memory as the machine has processors for ours.
+fn beside_memory(callers: usize, objects: usize) -> Sides {
+    let databases = stock::Files::in_memory(objects);
+    let threads = objects.min(2);
+    against(callers, objects, Box::new(move |time| databases.rate(threads, time, increment)))
+}
+
+fn against(callers: usize, objects: usize, limit: Run) -> Sides {
+    let distance = if callers == 1 { DISTANCE_OF_ONE } else { DISTANCE };
+    let fleet = Fleet::counters_with_distance(objects, distance);
     let (directory, latencies) = (Some(fleet.path()), Latencies::default());
     let noted = latencies.clone();
     let ours: Run = Box::new(move |time| {
         call_rate::<Counter, _, _>(&fleet, callers, time, Some(&noted), |stub| stub.increment(1))
     });
-    let files = stock::Files::new(files);
-    let limit: Run = Box::new(move |time| files.rate(callers, time, increment));
     Sides { latencies: Some(latencies), directory, ..Sides::pair(ours, limit) }
 }
 

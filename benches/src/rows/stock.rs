@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use crate::measure::per_second;
 use crate::rows::{fail, ok};
 
-/// Databases on disk, each with the table of [`Counter`](super::fleet::Counter).
+/// Databases, each with the table of [`Counter`](super::fleet::Counter).
 pub(crate) struct Files {
     open: Vec<Mutex<Connection>>,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
 }
 
 impl Files {
@@ -23,7 +23,13 @@ impl Files {
         let open = (0..count)
             .map(|number| Mutex::new(ok(create(&directory.path().join(format!("{number}.db"))))))
             .collect();
-        Files { open, _directory: directory }
+        Files { open, _directory: Some(directory) }
+    }
+
+    /// Databases that are nowhere but in memory.
+    pub(crate) fn in_memory(count: usize) -> Self {
+        let open = (0..count).map(|_| Mutex::new(ok(in_memory()))).collect();
+        Files { open, _directory: None }
     }
 
     /// Lets threads work on one file after the other; gives operations a second.
