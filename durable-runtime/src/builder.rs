@@ -11,7 +11,8 @@ use crate::engine::tune_process;
 use crate::engine::{CHECKPOINT_DISTANCE, Catalogue, Directory, Engine, JournaledEngine, RealDisk};
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
-use crate::node::{Clock, Environment, Node, Settings};
+use crate::node::{Environment, Node, Settings};
+use crate::time::{Clock, Time};
 use crate::{DurableObject, Error, ErrorKind, Handlers, Result, Runtime};
 
 /// Jobs that may wait in one object's queue, unless [`Builder::queue_limit`] says otherwise.
@@ -150,7 +151,7 @@ impl Builder {
         )?);
         let settings = Settings {
             environment: self.environment,
-            clock: self.clock,
+            time: Time::new(self.clock),
             form: self.form,
             queue_max: self.queue_max,
             residents_max: self.residents_max.unwrap_or_else(|| default_residents(&*engine)),

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::coop;
-use tokio::time::Sleep;
 
 use crate::engine::Receipt;
 use crate::instance::drain::Holder;
@@ -21,6 +20,7 @@ use crate::instance::mailbox::Ticket;
 use crate::instance::turn::{Invocation, Turned, in_a_turn};
 use crate::instance::{Claim, Job, Live, Object};
 use crate::stub::RawStub;
+use crate::time::Sleep;
 use crate::{DurableObject, Error, ErrorKind};
 
 /// Units of tokio's co-operative budget, of the 128 that a task has before it must yield, that an
@@ -239,7 +239,7 @@ where
             Ok(object) => object,
             Err(error) => return Poll::Ready(Err(CallError::NotFound(error.clone()))),
         };
-        self.sleep = self.timeout.map(|after| Box::pin(tokio::time::sleep(after)));
+        self.sleep = self.timeout.map(|after| Box::pin(object.node().settings.time.sleep(after)));
         // A caller without budget has kept its thread for long enough: its job joins the queue, so
         // that it keeps its place among the calls of its object, and others go first.
         let claim = if coop::has_budget_remaining() { object.claim() } else { Claim::Wait };

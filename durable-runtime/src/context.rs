@@ -104,7 +104,7 @@ impl Context {
 
     /// The time, from the runtime's clock; the same for the whole turn.
     pub fn now(&self) -> SystemTime {
-        let now = self.parts.now.get().unwrap_or_else(|| (self.parts.node.settings.clock)());
+        let now = self.parts.now.get().unwrap_or_else(|| self.parts.node.settings.time.now());
         self.parts.now.set(Some(now));
         now
     }
@@ -187,7 +187,7 @@ impl<T: DurableObject> Context<T> {
     }
 
     pub(crate) fn activate_store(&mut self) -> Result<Vec<AppliedMigration>> {
-        let now = (self.node().settings.clock)();
+        let now = self.node().settings.time.now();
         self.base_mut().store.activate(now)
     }
 
@@ -200,7 +200,7 @@ impl<T: DurableObject> Context<T> {
     pub(crate) fn commit_turn(&mut self) -> Result<()> {
         let Parts { store, node, now, .. } = self.base_mut();
         // The clock is asked only if the time is stored: most reads never look.
-        store.commit_turn(|| now.get().unwrap_or_else(|| (node.settings.clock)()))?;
+        store.commit_turn(|| now.get().unwrap_or_else(|| node.settings.time.now()))?;
         let background = std::mem::take(self.base_mut().background.get_mut());
         if !background.is_empty() {
             let (node, receipt) = (self.node().clone(), self.store().receipt());

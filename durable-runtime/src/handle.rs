@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::instance::Object;
 use crate::stub::RawStub;
@@ -36,6 +37,11 @@ impl<T: DurableObject> Handle<T> {
         E: From<Error> + Send + 'static,
     {
         self.stub.turn("turn", code).await.map_err(CallError::flatten)
+    }
+
+    /// Waits on the runtime's clock: a test that moves the clock by hand moves this, too.
+    pub async fn sleep(&self, duration: Duration) {
+        self.object.node().settings.time.sleep(duration).await;
     }
 
     /// The object's id.

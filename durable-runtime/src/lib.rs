@@ -22,6 +22,7 @@ mod rpc;
 mod runtime;
 mod storage;
 mod stub;
+mod time;
 mod wire;
 
 pub use body::{BODY_BYTES_MAX, Body};

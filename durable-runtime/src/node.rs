@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -14,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::engine::Engine;
 use crate::instance::registry::{AnyClass, Class, Residents};
 use crate::instance::turn::Form;
+use crate::time::Time;
 use crate::{DurableObject, Error, ErrorKind, Result};
 
 tokio::task_local! {
@@ -21,13 +21,10 @@ tokio::task_local! {
     static IN_A_HANDLER: usize;
 }
 
-/// The clock of a runtime.
-pub(crate) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
-
 /// What the builder sets.
 pub(crate) struct Settings {
     pub(crate) environment: Environment,
-    pub(crate) clock: Clock,
+    pub(crate) time: Time,
     pub(crate) form: Form,
     /// Jobs that may wait in one object's queue.
     pub(crate) queue_max: usize,
