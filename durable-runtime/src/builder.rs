@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::engine::tune_process;
-use crate::engine::{CHECKPOINT_DISTANCE, Catalogue, Directory, Engine, JournaledEngine, RealDisk};
+use crate::engine::{
+    Catalogue, Directory, Engine, JournaledEngine, OnDamage, RealDisk, WriteLimits,
+};
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
+use crate::storage::Limits;
 use crate::time::{Clock, Time};
 use crate::{DurableObject, Error, ErrorKind, Handlers, Result, Runtime};
 
@@ -20,6 +23,10 @@ pub const QUEUE_MAX: usize = 1_024;
 
 /// Objects in memory, unless [`Builder::resident_limit`] or the limit of open files says otherwise.
 pub const RESIDENTS_MAX: usize = 10_000;
+
+/// Memory of the databases of objects in memory, in bytes, unless [`Builder::resident_memory_limit`] says
+/// otherwise.
+pub const RESIDENT_BYTES_MAX: usize = 1_024 * 1_024 * 1_024;
 
 /// What a runtime is made from. See [`Runtime::builder`].
 #[must_use = "a builder does nothing until it is started"]
@@ -31,7 +38,10 @@ pub struct Builder {
     form: Form,
     queue_max: usize,
     residents_max: Option<usize>,
-    checkpoint_distance: u64,
+    resident_bytes_max: usize,
+    writing: WriteLimits,
+    on_damage: OnDamage,
+    limits: Limits,
 }
 
 /// A class to register, without its type.
@@ -54,7 +64,10 @@ impl Builder {
             form: Form::Moved,
             queue_max: QUEUE_MAX,
             residents_max: None,
-            checkpoint_distance: CHECKPOINT_DISTANCE,
+            resident_bytes_max: RESIDENT_BYTES_MAX,
+            writing: WriteLimits::default(),
+            on_damage: OnDamage::Refuse,
+            limits: Limits::default(),
         }
     }
 
@@ -100,11 +113,62 @@ impl Builder {
         self
     }
 
+    /// How much memory the databases of the objects in memory may take, in bytes; beyond that, those that
+    /// were not used for longest are evicted. It is looked at when an object comes into memory, and it is an
+    /// estimate: 42 KiB for each, up to 256 KiB of cached pages, and what is not yet in its file. The
+    /// objects' own fields are not counted. Default: 1 GiB.
+    pub fn resident_memory_limit(mut self, bytes: usize) -> Self {
+        self.resident_bytes_max = bytes;
+        self
+    }
+
     /// How much journal may be written before the objects' files are brought up to date, in bytes.
     /// Default: 64 MiB. More means less writing and a longer start after a crash; the journal takes
     /// up to about twice as much disk.
     pub fn checkpoint_distance(mut self, bytes: u64) -> Self {
-        self.checkpoint_distance = bytes.max(1);
+        self.writing.checkpoint_distance = bytes.max(1);
+        self
+    }
+
+    /// How many bytes of changes may wait in memory until they are written to the objects' files, or are
+    /// on disk at all. From half of it on they are written; beyond it turns that write wait, and fail with
+    /// [`ErrorKind::StorageFull`] if the files cannot be written. One turn may exceed it, by what it
+    /// changes. Default: 256 MiB.
+    pub fn unwritten_limit(mut self, bytes: usize) -> Self {
+        self.writing.unwritten_bytes_max = bytes;
+        self
+    }
+
+    /// Whether to start although the journal is damaged so that nobody can say which objects lost
+    /// acknowledged commits. Default: no, [`start`](Builder::start) fails then and changes nothing.
+    ///
+    /// With `true` every object of which a lost commit is known stays closed, and its calls fail; all others
+    /// go on with what is left of them, which may lack their last commits. The damaged journal is
+    /// kept in the data directory, in `journal/damaged-…`. Meant for one start, after a look at the log and at
+    /// what [`check`](crate::check()) says. Where it is known which objects lost commits, only these stay closed, and
+    /// nothing has to be accepted.
+    pub fn accept_damage(mut self, accept: bool) -> Self {
+        self.on_damage = if accept { OnDamage::Accept } else { OnDamage::Refuse };
+        self
+    }
+
+    /// How long the SQL of one turn may run before it is interrupted with
+    /// [`ErrorKind::TimedOut`]. Default: 30 s. Code of yours that never returns is not ended by this.
+    pub fn turn_limit(mut self, time: Duration) -> Self {
+        self.limits.turn = time;
+        self
+    }
+
+    /// How long the SQL of one migration may run before the migration fails. Default: 15 minutes.
+    pub fn migration_limit(mut self, time: Duration) -> Self {
+        self.limits.migration = time;
+        self
+    }
+
+    /// How large the database of one object may get, in bytes. A statement that needs more fails with
+    /// [`ErrorKind::Limit`]. Default: 10 GB.
+    pub fn database_limit(mut self, bytes: u64) -> Self {
+        self.limits.database_bytes = bytes;
         self
     }
 
@@ -140,20 +204,24 @@ impl Builder {
         // Before the catalogue, which is SQLite's too: afterwards it takes no settings any more.
         tune_process();
         let directory = Directory::open(&self.directory)?;
-        let catalogue = Catalogue::open(directory.path())?;
+        let catalogue = Arc::new(Catalogue::open(directory.path())?);
         let classes = resolve(&self.classes, &catalogue)?;
         let clock = Arc::clone(&self.clock);
         let engine: Arc<dyn Engine> = Arc::new(JournaledEngine::open(
             directory,
             Arc::new(RealDisk),
             clock,
-            self.checkpoint_distance,
+            self.writing,
+            self.on_damage,
+            catalogue,
         )?);
         let settings = Settings {
             environment: self.environment,
             time: Time::new(self.clock),
             form: self.form,
             queue_max: self.queue_max,
+            resident_bytes_max: self.resident_bytes_max,
+            limits: Arc::new(self.limits),
             residents_max: self.residents_max.unwrap_or_else(|| default_residents(&*engine)),
         };
         Ok((settings, Opened { engine, classes }, self.directory))

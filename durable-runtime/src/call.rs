@@ -15,10 +15,12 @@ use tokio::sync::oneshot;
 use tokio::task::coop;
 
 use crate::engine::Receipt;
+use crate::gate::{Barrier, Passage};
 use crate::instance::drain::Holder;
 use crate::instance::mailbox::Ticket;
 use crate::instance::turn::{Invocation, Turned, in_a_turn};
 use crate::instance::{Claim, Job, Live, Object};
+use crate::node::barrier_here;
 use crate::stub::RawStub;
 use crate::time::Sleep;
 use crate::{DurableObject, Error, ErrorKind};
@@ -125,7 +127,13 @@ impl<E> CallError<E> {
         E: From<Error>,
     {
         let kind = self.kind();
-        self.split().unwrap_or_else(|failure| E::from(Error::new(kind, failure)))
+        self.split().unwrap_or_else(|failure| {
+            let constraint = match &failure {
+                CallError::RolledBack(error) => error.constraint(),
+                _ => None,
+            };
+            E::from(Error::new(kind, failure).with_constraint(constraint))
+        })
     }
 
     /// The application's error, or the runtime's.
@@ -194,12 +202,18 @@ pub struct Call<T: DurableObject, R, E = Infallible> {
     target: RawStub<T>,
     timeout: Option<Duration>,
     sleep: Option<Pin<Box<Sleep>>>,
+    passage: Passage,
     state: State<T, R, E>,
 }
 
 enum State<T: DurableObject, R, E> {
     /// Not polled yet.
     New(Box<dyn Invocation<T, R, E>>),
+    /// Polled, and held back until what its handler has done before is durable.
+    Held {
+        invocation: Box<dyn Invocation<T, R, E>>,
+        barrier: Barrier,
+    },
     /// In the object's queue, or running there.
     Queued {
         ticket: Ticket,
@@ -217,7 +231,19 @@ where
     E: Send + 'static,
 {
     pub(crate) fn new(target: RawStub<T>, invocation: Box<dyn Invocation<T, R, E>>) -> Self {
-        Call { target, timeout: None, sleep: None, state: State::New(invocation) }
+        Call {
+            target,
+            timeout: None,
+            sleep: None,
+            passage: Passage::default(),
+            state: State::New(invocation),
+        }
+    }
+
+    /// Says what the call and its reply wait for.
+    pub(crate) fn passing(mut self, passage: Passage) -> Self {
+        self.passage = passage;
+        self
     }
 
     /// Gives up with [`CallError::TimedOut`] if there is no answer within `after`, counted from
@@ -227,7 +253,7 @@ where
         self
     }
 
-    /// First poll: run at once if the object is free, else join its queue.
+    /// First poll.
     fn start(&mut self, task: &mut Task<'_>) -> Poll<Result<R, CallError<E>>> {
         let State::New(invocation) = std::mem::replace(&mut self.state, State::Done) else {
             return Poll::Ready(Err(CallError::Reset("the call was already answered".into())));
@@ -235,11 +261,49 @@ where
         if in_a_turn() {
             return Poll::Ready(Err(CallError::Deadlock));
         }
+        if let Ok(object) = self.target.object() {
+            let time = &object.node().settings.time;
+            self.sleep = self.timeout.map(|after| Box::pin(time.sleep(after)));
+        }
+        let barrier = match self.passage {
+            Passage::Outward => barrier_here(),
+            Passage::Own | Passage::Unconfirmed(_) => None,
+        };
+        match barrier {
+            None => self.leave(invocation, task),
+            Some(barrier) => {
+                self.state = State::Held { invocation, barrier };
+                self.poll_held(task)
+            }
+        }
+    }
+
+    fn poll_held(&mut self, task: &mut Task<'_>) -> Poll<Result<R, CallError<E>>> {
+        let State::Held { barrier, .. } = &mut self.state else { return self.wait(task) };
+        let Poll::Ready(durable) = barrier.poll_durable(task) else {
+            let after = ready!(self.poll_timeout(task));
+            self.state = State::Done;
+            return Poll::Ready(Err(CallError::TimedOut { after, started: false }));
+        };
+        let State::Held { invocation, .. } = std::mem::replace(&mut self.state, State::Done) else {
+            return self.wait(task);
+        };
+        match durable {
+            Ok(()) => self.leave(invocation, task),
+            Err(error) => Poll::Ready(Err(CallError::StorageFailed(error))),
+        }
+    }
+
+    /// Runs at once if the object is free, else joins its queue.
+    fn leave(
+        &mut self,
+        invocation: Box<dyn Invocation<T, R, E>>,
+        task: &mut Task<'_>,
+    ) -> Poll<Result<R, CallError<E>>> {
         let object = match self.target.object() {
             Ok(object) => object,
             Err(error) => return Poll::Ready(Err(CallError::NotFound(error.clone()))),
         };
-        self.sleep = self.timeout.map(|after| Box::pin(object.node().settings.time.sleep(after)));
         // A caller without budget has kept its thread for long enough: its job joins the queue, so
         // that it keeps its place among the calls of its object, and others go first.
         let claim = if coop::has_budget_remaining() { object.claim() } else { Claim::Wait };
@@ -308,6 +372,12 @@ where
         turned: Turned<R, E>,
         task: &mut Task<'_>,
     ) -> Poll<Result<R, CallError<E>>> {
+        if let Passage::Unconfirmed(handlers) = &self.passage {
+            for handler in handlers {
+                handler.push(turned.receipt.clone());
+            }
+            return Poll::Ready(turned.outcome);
+        }
         if turned.receipt.is_durable() {
             return Poll::Ready(turned.outcome);
         }
@@ -355,6 +425,7 @@ where
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
         match self.state {
             State::New(_) => self.start(task),
+            State::Held { .. } => self.poll_held(task),
             State::Queued { .. } | State::Done => self.wait(task),
             State::Gated(_) => self.poll_gate(task),
         }
@@ -372,7 +443,7 @@ impl<T: DurableObject, R, E> Drop for Call<T, R, E> {
 impl<T: DurableObject, R, E> fmt::Debug for Call<T, R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::New(invocation) => invocation.method(),
+            State::New(invocation) | State::Held { invocation, .. } => invocation.method(),
             State::Queued { .. } => "queued",
             State::Gated(_) => "waiting for durability",
             State::Done => "done",

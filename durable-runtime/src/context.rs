@@ -7,12 +7,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Receipt};
 use crate::id::Identity;
 use crate::instance::Object;
 use crate::node::Node;
 use crate::rpc::Access;
-use crate::storage::{AppliedMigration, Kv, Sql, Store};
+use crate::storage::{AppliedMigration, Kv, Outcome, Sql, Store};
 use crate::stub::RawStub;
 use crate::{BoxFuture, DurableObject, Handle, LocationHint, Namespace, ObjectId, Result};
 
@@ -58,6 +58,8 @@ pub struct Parts {
     node: Arc<Node>,
     /// The turn's time, once somebody has asked for it.
     now: Cell<Option<SystemTime>>,
+    /// Whether the turn's reply need not wait until the turn is durable.
+    unconfirmed: Cell<bool>,
     /// Futures that start when the turn is durable.
     background: RefCell<Vec<BoxFuture<()>>>,
 }
@@ -102,6 +104,65 @@ impl Context {
         self.parts.store.kv()
     }
 
+    /// Runs `code` as a transaction of its own inside the turn, over SQL, keys and values.
+    ///
+    /// `Ok` keeps what it wrote, `Err` undoes that and nothing else, and [`Rollback(value)`](crate::Rollback)
+    /// undoes it and still gives the value. Transactions nest; what an inner one keeps, an outer one, or
+    /// the turn, can still undo. A panic that is caught outside the transaction undoes it, too. In a
+    /// read-only method it does no more than group reads.
+    ///
+    /// Only storage is undone: fields of the object and other memory stay as `code` left them. So
+    /// change them after the transaction. (When the *turn* is undone, the object is built anew.)
+    ///
+    /// ```
+    /// use durable_runtime::{Context, ErrorKind, Result};
+    ///
+    /// /// Books as many of the seats as are free.
+    /// fn book(ctx: &Context, seats: &[u32]) -> Result<usize> {
+    ///     let mut booked = 0;
+    ///     for seat in seats {
+    ///         let attempt = ctx.transaction(|| -> Result<()> {
+    ///             ctx.sql().execute("INSERT INTO bookings (seat) VALUES (?)", [seat])?;
+    ///             ctx.sql().execute("UPDATE free SET seats = seats - 1", []).map(|_| ())
+    ///         });
+    ///         match attempt {
+    ///             Ok(()) => booked += 1,
+    ///             Err(error) if error.kind() == ErrorKind::Constraint => {}
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    ///     Ok(booked)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// What `code` returned; [`ErrorKind::RolledBack`](crate::ErrorKind::RolledBack), whatever it returned, when
+    /// SQLite has ended the whole turn's transaction meanwhile (`INSERT OR ROLLBACK`, a full disk).
+    pub fn transaction<R: Outcome>(&self, code: impl FnOnce() -> R) -> R::Output {
+        self.parts.store.transaction(code)
+    }
+
+    /// Deletes all that the object has stored: rows, tables, keys and values, as a part of the turn.
+    ///
+    /// Afterwards all migrations have run anew on an empty database, so the object can be used at once.
+    /// If the turn writes nothing more, its commit makes the object one that does not exist, until it
+    /// writes again. The instance stays, with its fields. An error undoes the deletion as any other
+    /// write, and so does a [`transaction`](Context::transaction) round it.
+    ///
+    /// ```
+    /// # use durable_runtime::{Context, Result};
+    /// fn leave(ctx: &Context) -> Result<()> {
+    ///     ctx.delete_all()
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) in a read-only method, and
+    /// [`ErrorKind::Migration`](crate::ErrorKind::Migration) when a migration fails; nothing is deleted then.
+    pub fn delete_all(&self) -> Result<()> {
+        self.parts.store.delete_all(self.now())
+    }
+
     /// The time, from the runtime's clock; the same for the whole turn.
     pub fn now(&self) -> SystemTime {
         let now = self.parts.now.get().unwrap_or_else(|| self.parts.node.settings.time.now());
@@ -115,6 +176,16 @@ impl Context {
     /// ends before it is done.
     pub fn wait_until(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.parts.background.borrow_mut().push(Box::pin(future));
+    }
+
+    /// Lets the turn's reply leave before the turn is durable: if the machine fails within the next
+    /// moments, what the caller was told is stored is lost.
+    ///
+    /// For writes that are worth less than the wait for the disk: a cursor's position, a rough
+    /// count. The turn is a transaction as always, its writes keep their order, and background futures and
+    /// later turns wait for the disk as they would.
+    pub fn allow_unconfirmed(&self) {
+        self.parts.unconfirmed.set(true);
     }
 
     /// Objects of another class.
@@ -137,13 +208,15 @@ impl Context {
 impl<T: DurableObject> Context<T> {
     pub(crate) fn new(object: Arc<Object<T>>, engine: Arc<dyn Engine>) -> Self {
         let (node, identity) = (object.node().clone(), object.identity().clone());
-        let store = Store::new(engine, identity.clone(), T::MIGRATIONS);
+        let limits = node.settings.limits.clone();
+        let store = Store::limited(engine, identity.clone(), T::MIGRATIONS, limits);
         let parts = Parts {
             store,
             identity,
             class: T::CLASS,
             node,
             now: Cell::new(None),
+            unconfirmed: Cell::new(false),
             background: RefCell::default(),
         };
         Context { parts: TypedParts { base: Context { parts }, object } }
@@ -193,7 +266,16 @@ impl<T: DurableObject> Context<T> {
 
     pub(crate) fn begin_turn(&self, access: Access) {
         self.parts.base.parts.now.set(None);
+        self.parts.base.parts.unconfirmed.set(false);
         self.store().begin_turn(access);
+    }
+
+    /// What the reply of the turn that has ended must wait for.
+    pub(crate) fn receipt(&self) -> Receipt {
+        if self.parts.base.parts.unconfirmed.get() {
+            return Receipt::durable();
+        }
+        self.store().receipt()
     }
 
     /// Commits what the turn wrote and lets its background futures go once that is durable.
@@ -207,7 +289,7 @@ impl<T: DurableObject> Context<T> {
             self.node().spawn(async move {
                 if receipt.wait().await.is_ok() {
                     for future in background {
-                        drop(node.spawn_handler(future));
+                        node.spawn_background(future);
                     }
                 }
             });

@@ -25,6 +25,22 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    #[serde(default)]
+    constraint: Option<Constraint>,
+}
+
+/// What a constraint demands. See [`Error::constraint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Constraint {
+    /// `UNIQUE`, or a `PRIMARY KEY`: no other row has these values.
+    Unique,
+    /// `NOT NULL`.
+    NotNull,
+    /// `CHECK`.
+    Check,
+    /// `REFERENCES`: the row that is meant is there.
+    ForeignKey,
 }
 
 /// The kinds of [`Error`]. More may be added.
@@ -33,7 +49,7 @@ pub struct Error {
 pub enum ErrorKind {
     /// SQLite refused a statement: bad syntax, an unknown table, a wrong number of parameters.
     Sql,
-    /// A constraint (unique, not null, check, foreign key) refused a row.
+    /// A constraint refused a row: see [`Error::constraint`].
     Constraint,
     /// A query that must give one row gave none.
     NoRows,
@@ -85,7 +101,7 @@ pub enum ErrorKind {
 impl Error {
     /// An error of the given kind.
     pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
-        Error { kind, message: message.to_string() }
+        Error { kind, message: message.to_string(), constraint: None }
     }
 
     /// An error of the user's own making, of kind [`ErrorKind::Other`].
@@ -103,10 +119,22 @@ impl Error {
         &self.message
     }
 
+    /// Which sort of constraint refused a row, if one did: of an error of kind
+    /// [`Constraint`](ErrorKind::Constraint), and of one of kind [`RolledBack`](ErrorKind::RolledBack) with which
+    /// a turn ends whose rows break a constraint that is checked at its end. `None` for a type
+    /// that a `STRICT` table refuses, and for what a trigger raises.
+    pub fn constraint(&self) -> Option<Constraint> {
+        self.constraint
+    }
+
+    pub(crate) fn with_constraint(self, constraint: Option<Constraint>) -> Self {
+        Error { constraint, ..self }
+    }
+
     /// The same error with `context` and a colon before its message.
     #[must_use]
     pub fn context(self, context: impl fmt::Display) -> Self {
-        Error { kind: self.kind, message: format!("{context}: {}", self.message) }
+        Error { message: format!("{context}: {}", self.message), ..self }
     }
 }
 

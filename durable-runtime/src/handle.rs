@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gate::{Passage, Unconfirmed};
 use crate::instance::Object;
+use crate::node::unconfirmed_here;
 use crate::stub::RawStub;
 use crate::{CallError, Context, DurableObject, Error, Namespace, ObjectId, Result};
 
@@ -15,13 +17,20 @@ use crate::{CallError, Context, DurableObject, Error, Namespace, ObjectId, Resul
 pub struct Handle<T: DurableObject> {
     stub: RawStub<T>,
     object: Arc<Object<T>>,
+    /// Of the handler that the handle was given to.
+    unconfirmed: Option<Arc<Unconfirmed>>,
 }
 
 impl<T: DurableObject> Handle<T> {
     pub(crate) fn new(object: Arc<Object<T>>) -> Self {
         let identity = object.identity();
         let id = ObjectId::new(identity.id, identity.name.get().cloned());
-        Handle { stub: RawStub::new(id, Ok(object.clone())), object }
+        Handle { stub: RawStub::new(id, Ok(object.clone())), object, unconfirmed: None }
+    }
+
+    /// The same handle for a handler whose reply waits for what the handle does not confirm.
+    pub(crate) fn remembering(self, unconfirmed: &Arc<Unconfirmed>) -> Self {
+        Handle { unconfirmed: Some(unconfirmed.clone()), ..self }
     }
 
     /// Runs `code` as one turn: alone in the object, as one transaction.
@@ -36,7 +45,41 @@ impl<T: DurableObject> Handle<T> {
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.stub.turn("turn", code).await.map_err(CallError::flatten)
+        self.stub.turn("turn", code).passing(Passage::Own).await.map_err(CallError::flatten)
+    }
+
+    /// Runs `code` as one turn, as [`turn`](Handle::turn) does, and comes back as soon as it is committed in
+    /// memory: if the machine fails within the next moments, the turn is lost, whole.
+    ///
+    /// For a handler that has more to do meanwhile. What the runtime carries out of the handler later on
+    /// still waits until the turn is durable: its reply, the replies of its other turns, its calls to
+    /// objects. What the handler does by itself does not wait (a request to another server, a file, a
+    /// message to a task of its own): call [`sync`](Handle::sync) first. Nor do calls of objects from tasks that it
+    /// has spawned.
+    ///
+    /// # Errors
+    /// As [`turn`](Handle::turn). That the turn could not be made durable is told by the outputs that
+    /// wait for it.
+    pub async fn turn_unconfirmed<R, E, F>(&self, code: F) -> Result<R, E>
+    where
+        F: FnOnce(&mut T, &Context<T>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        // The handler it runs in, and the one that the handle was given to: in a task that the handler
+        // has spawned there is only the second.
+        let handlers = unconfirmed_here().into_iter().chain(self.unconfirmed.clone()).collect();
+        let call = self.stub.turn("turn", code).passing(Passage::Unconfirmed(handlers));
+        call.await.map_err(CallError::flatten)
+    }
+
+    /// Waits until everything that the object has committed so far is durable.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) when it could not be made durable, and what
+    /// [`turn`](Handle::turn) may fail with: it waits for its turn.
+    pub async fn sync(&self) -> Result<()> {
+        self.turn(|_, _| Ok(())).await
     }
 
     /// Waits on the runtime's clock: a test that moves the clock by hand moves this, too.
@@ -75,7 +118,11 @@ impl<T: DurableObject> Handle<T> {
 
 impl<T: DurableObject> Clone for Handle<T> {
     fn clone(&self) -> Self {
-        Handle { stub: self.stub.clone(), object: self.object.clone() }
+        Handle {
+            stub: self.stub.clone(),
+            object: self.object.clone(),
+            unconfirmed: self.unconfirmed.clone(),
+        }
     }
 }
 

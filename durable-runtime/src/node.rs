@@ -11,14 +11,33 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
+use crate::gate::{Barrier, Unconfirmed};
 use crate::instance::registry::{AnyClass, Class, Residents};
 use crate::instance::turn::Form;
+use crate::storage::Limits;
 use crate::time::Time;
 use crate::{DurableObject, Error, ErrorKind, Result};
 
 tokio::task_local! {
-    /// The address of the node whose handler or background future this task is.
-    static IN_A_HANDLER: usize;
+    /// Of which handler or background future this task is.
+    static HANDLER: Running;
+}
+
+/// A handler or a background future that runs.
+struct Running {
+    /// The address of the node.
+    node: usize,
+    unconfirmed: Arc<Unconfirmed>,
+}
+
+/// What the handler that this task is, if it is one, has not confirmed.
+pub(crate) fn unconfirmed_here() -> Option<Arc<Unconfirmed>> {
+    HANDLER.try_with(|running| running.unconfirmed.clone()).ok()
+}
+
+/// What an output of this task must wait for, if anything.
+pub(crate) fn barrier_here() -> Option<Barrier> {
+    HANDLER.try_with(|running| running.unconfirmed.barrier()).ok().flatten()
 }
 
 /// What the builder sets.
@@ -30,6 +49,10 @@ pub(crate) struct Settings {
     pub(crate) queue_max: usize,
     /// Objects that may have an instance.
     pub(crate) residents_max: usize,
+    /// Memory that the databases of objects with an instance may take.
+    pub(crate) resident_bytes_max: usize,
+    /// Of each object's storage.
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// The shared part of a runtime.
@@ -57,7 +80,7 @@ impl Node {
         executor: tokio::runtime::Handle,
     ) -> Self {
         Node {
-            residents: Residents::new(settings.residents_max),
+            residents: Residents::new(settings.residents_max, settings.resident_bytes_max),
             settings,
             engine: Mutex::new(Some(engine)),
             classes,
@@ -93,18 +116,25 @@ impl Node {
         self.tasks.spawn_on(task, &self.executor);
     }
 
-    /// Runs a handler or a background future of an object.
+    /// Runs a background future of an object.
+    pub(crate) fn spawn_background(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.spawn_handler(Arc::default(), future));
+    }
+
+    /// Runs a handler of an object. What it does not confirm is remembered in `unconfirmed`.
     pub(crate) fn spawn_handler<R: Send + 'static>(
         &self,
+        unconfirmed: Arc<Unconfirmed>,
         handler: impl Future<Output = R> + Send + 'static,
     ) -> JoinHandle<R> {
-        self.tasks.spawn_on(IN_A_HANDLER.scope(self.address(), handler), &self.executor)
+        let running = Running { node: self.address(), unconfirmed };
+        self.tasks.spawn_on(HANDLER.scope(running, handler), &self.executor)
     }
 
     /// Whether this task is a handler or a background future of an object of this node. Shutting
     /// down waits for those, so what they still need is not refused.
     pub(crate) fn is_in_a_handler(&self) -> bool {
-        IN_A_HANDLER.try_with(|node| *node == self.address()).unwrap_or(false)
+        HANDLER.try_with(|running| running.node == self.address()).unwrap_or(false)
     }
 
     fn address(&self) -> usize {

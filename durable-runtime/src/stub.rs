@@ -8,6 +8,7 @@ use std::task::{Context as Task, Poll};
 
 use crate::body::{BODY_BYTES_MAX, Body};
 use crate::call::{Call, CallError};
+use crate::gate::Unconfirmed;
 use crate::instance::Object;
 use crate::instance::turn::{ClosureCall, MethodCall, panic_message};
 use crate::object::Handler;
@@ -108,17 +109,21 @@ impl<T: DurableObject> RawStub<T> {
     }
 
     /// The async form: the handler starts when its turn in the queue comes, and goes on whether
-    /// or not its caller waits for it.
+    /// or not its caller waits for it. Its reply leaves when all turns that it made are durable.
     async fn respond_async(
         &self,
         request: Request,
         handler: fn(Handle<T>, (Request,)) -> BoxFuture<crate::Result<Response>>,
     ) -> Result<Response, CallError<Error>> {
+        let unconfirmed = Arc::<Unconfirmed>::default();
+        let remembered = unconfirmed.clone();
         let start = self.turn("fetch", move |_, ctx| {
-            let handler = handler(ctx.handle(), (request,));
-            Ok::<_, Error>(ctx.node().spawn_handler(handler))
+            let handler = handler(ctx.handle().remembering(&remembered), (request,));
+            Ok::<_, Error>(ctx.node().spawn_handler(remembered, handler))
         });
-        match start.await?.await {
+        let ended = start.await?.await;
+        unconfirmed.wait().await.map_err(CallError::StorageFailed)?;
+        match ended {
             Ok(response) => response.map_err(CallError::Application),
             Err(failed) if failed.is_panic() => {
                 let message = panic_message(failed.into_panic().as_ref());

@@ -6,6 +6,7 @@
 //! - [`Runtime`] opens a data directory; [`Namespace`] makes ids and stubs.
 //! - [`Context`] is all that a turn can do; [`Handle`] makes turns from async code.
 //! - [`Call`] is a call as a value; [`CallError`] says why it gave none.
+//! - [`guide`] says what to keep where, how to wait for the world, and what Workers' calls are called here.
 
 pub use durable_macros::{durable_object, migration};
 #[doc(hidden)]
@@ -22,3 +23,15 @@ pub mod prelude {
 
 #[doc = include_str!("../../docs/rules.md")]
 pub mod rules {}
+
+/// How to do things well, and how they compare.
+pub mod guide {
+    #[doc = include_str!("../../docs/coming-from-cloudflare.md")]
+    pub mod coming_from_cloudflare {}
+
+    #[doc = include_str!("../../docs/state.md")]
+    pub mod state {}
+
+    #[doc = include_str!("../../docs/external-io.md")]
+    pub mod external_io {}
+}

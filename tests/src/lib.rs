@@ -2,7 +2,10 @@
 #![allow(missing_docs, reason = "tests only")]
 
 pub mod broken;
+pub mod guide;
 pub mod ledger;
+
+pub use guide::{in_a_turn, with_runtime};
 
 use std::future::Future;
 use std::path::Path;
@@ -53,6 +56,21 @@ impl Bed {
             }
         }
         files
+    }
+}
+
+/// Copies a folder with all that is in it. Of a data directory in use this is what a kill would leave, as
+/// long as nobody writes.
+pub fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_directory(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
     }
 }
 

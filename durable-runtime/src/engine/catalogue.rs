@@ -1,7 +1,12 @@
-//! The catalogue: under which key the objects of a class are stored.
+//! The catalogue: under which key the objects of a class are stored, and which objects there are ([`objects`]).
 //!
 //! The guarantee: a class keeps the key it was first registered under, however often it is renamed, and
 //! no two classes share one. What would break that is refused, and the catalogue left as it was.
+//!
+//! If the file is lost, keys are found again as the names of the objects' folders: no class loses its objects, as long as
+//! its program still names what the class was called before (`renamed_from`).
+
+mod objects;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,16 +16,23 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
+pub(crate) use objects::{ObjectIndex, Row, Unlisted};
+
 use super::directory::{io_error, private_file};
-use super::sqlite;
+use super::{pagestore, sqlite};
 use crate::{Error, ErrorKind, Result};
 
 /// The longest class name, in bytes: escaped, it is a folder's name.
 const CLASS_BYTES_MAX: usize = 80;
 
-/// Knows the classes of a data directory.
+/// The `user_version` of a catalogue whose list of objects has all of them.
+pub(super) const COMPLETE: i64 = 1;
+
+/// Knows the classes and the objects of a data directory.
 pub(crate) struct Catalogue {
     state: Mutex<State>,
+    /// Whether the list of objects has to be made anew.
+    is_lost: bool,
 }
 
 struct State {
@@ -52,12 +64,38 @@ impl Catalogue {
         let path = directory.join("catalogue.db");
         private_file().append(true).open(&path).map_err(|error| io_error("open", &path, &error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(sqlite::error)?;
-        let schema = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; \
-             CREATE TABLE IF NOT EXISTS classes \
-             (key TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, former TEXT NOT NULL) STRICT;";
-        connection.execute_batch(schema).map_err(sqlite::error)?;
-        Ok(Catalogue { state: Mutex::new(State { connection, resolved: HashMap::new() }) })
+        let keys = stored_keys(&directory.join("objects"))?;
+        let open = || {
+            let connection = Connection::open_with_flags(&path, flags)?;
+            let is_lost = prepare(&connection, &keys)?;
+            Ok((connection, is_lost))
+        };
+        let (connection, is_lost) = open().map_err(|error| failed(&path, error))?;
+        let state = State { connection, resolved: HashMap::new() };
+        Ok(Catalogue { state: Mutex::new(state), is_lost })
+    }
+
+    /// What is known of an object.
+    #[cfg(test)]
+    pub(crate) fn object(&self, key: &super::ObjectKey) -> Result<Option<Row>> {
+        use rusqlite::OptionalExtension;
+        let state = self.state.lock();
+        let sql = "SELECT name, location_hint, created_ms, commit_number, epoch, deleted \
+             FROM objects WHERE class = ? AND id = ?";
+        let row = state.connection.query_row(sql, (&*key.class, key.id.as_bytes()), |row| {
+            let name: Option<String> = row.get(0)?;
+            Ok(Row {
+                about: super::About { name: name.map(Arc::from), location_hint: row.get(1)? },
+                created_ms: row.get(2)?,
+                stamp: pagestore::Stamp {
+                    commit: row.get::<_, i64>(3)?.try_into().unwrap(),
+                    epoch: row.get(4)?,
+                    time_ms: 0,
+                },
+                deleted: row.get(5)?,
+            })
+        });
+        row.optional().map_err(sqlite::error)
     }
 
     /// The key of a class, which is registered now if it is new and renamed if it is known by a
@@ -86,6 +124,62 @@ impl Catalogue {
         resolved.insert(Arc::clone(&key), name.to_owned());
         Ok(key)
     }
+}
+
+/// Makes what is missing; says whether objects that are stored may have no row.
+fn prepare(connection: &Connection, keys: &[String]) -> rusqlite::Result<bool> {
+    connection.execute_batch(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; \
+         CREATE TABLE IF NOT EXISTS classes \
+         (key TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, former TEXT NOT NULL) STRICT;",
+    )?;
+    connection.execute_batch(objects::SCHEMA)?;
+    for key in keys {
+        let insert = "INSERT OR IGNORE INTO classes (key, name, former) VALUES (?1, ?1, '')";
+        if connection.execute(insert, [key])? > 0 {
+            tracing::warn!(class = key, "the catalogue did not know a class that has objects");
+        }
+    }
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM objects)";
+    let has_rows: bool = connection.query_row(sql, [], |row| row.get(0))?;
+    let is_emptied = !has_rows && !keys.is_empty();
+    if is_emptied {
+        // Making it anew may be interrupted.
+        connection.execute_batch("PRAGMA user_version = 0")?;
+    }
+    Ok(is_emptied || version != COMPLETE)
+}
+
+/// The keys of the classes that have objects, which are the names of their folders.
+fn stored_keys(objects: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(objects) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_error("list", objects, &error)),
+    };
+    let key = |entry: std::fs::DirEntry| {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        entry.file_name().to_str().filter(|_| is_folder).and_then(pagestore::unescape)
+    };
+    let keys = entries.map(|entry| entry.map(key)).collect::<std::io::Result<Vec<_>>>();
+    Ok(keys.map_err(|error| io_error("list", objects, &error))?.into_iter().flatten().collect())
+}
+
+/// A catalogue that is damaged is no loss.
+fn failed(path: &Path, error: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    if matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) {
+        return Error::new(
+            ErrorKind::Storage,
+            format!(
+                "the catalogue {} is damaged: {error}; move it away, and the next start makes it anew from the \
+                 objects' files",
+                path.display()
+            ),
+        );
+    }
+    sqlite::error(error).context(path.display())
 }
 
 fn invalid(message: String) -> Error {

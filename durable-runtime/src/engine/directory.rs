@@ -32,6 +32,14 @@ impl Directory {
     /// [`ErrorKind::Invalid`] when another runtime uses it, when its form is not the one of this program,
     /// and when it holds other files; [`ErrorKind::Storage`] when the disk fails.
     pub(crate) fn open(path: &Path) -> Result<Directory> {
+        Directory::open_syncing(path, &mut sync)
+    }
+
+    fn open_syncing(
+        path: &Path,
+        sync: &mut dyn FnMut(&Path) -> io::Result<()>,
+    ) -> Result<Directory> {
+        let found = nearest_existing(path).map_err(|error| io_error("find", path, &error))?;
         make_private(path).map_err(|error| io_error("create", path, &error))?;
         // SQLite takes a path that starts with `file:` for a URI; an absolute one cannot.
         let path = fs::canonicalize(path).map_err(|error| io_error("open", path, &error))?;
@@ -39,16 +47,76 @@ impl Directory {
         let lock = lock(&path)?;
         // Whoever held the lock before may have changed the form since we looked.
         if !check_format(&path)? {
-            write_format(&path)
+            sync_names(&path, &found, sync)
+                .and_then(|()| write_format(&path))
                 .map_err(|error| io_error("write", &path.join(FORMAT_FILE), &error))?;
         }
         Ok(Directory { path, _lock: lock })
+    }
+
+    /// Opens a data directory that exists, and changes nothing in it; a lock file that is missing is made.
+    ///
+    /// # Errors
+    /// As [`open`](Directory::open), and [`ErrorKind::Invalid`] when there is no data directory.
+    pub(crate) fn open_existing(path: &Path) -> Result<Directory> {
+        let missing = || {
+            let text = format!("there is no data directory in {}", path.display());
+            Error::new(ErrorKind::Invalid, text)
+        };
+        let absolute = match fs::canonicalize(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+            other => other.map_err(|error| io_error("open", path, &error))?,
+        };
+        if !check_format(&absolute)? {
+            return Err(missing());
+        }
+        let lock = lock(&absolute)?;
+        Ok(Directory { path: absolute, _lock: lock })
     }
 
     /// The absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The folder itself, or the nearest above it that is there.
+fn nearest_existing(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let found = path.ancestors().find(|folder| folder.exists());
+    found.map_or(Ok(path.clone()), fs::canonicalize)
+}
+
+/// Makes the name of a new data directory durable, and those of the folders that were made for it: each
+/// stands in the one above, up to the one that was `found`.
+fn sync_names(
+    path: &Path,
+    found: &Path,
+    sync: &mut dyn FnMut(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    // Also when the directory was there: whoever made it may have died before this.
+    for folder in path.ancestors().skip(1) {
+        match sync(folder) {
+            // Somebody else's folder, into which we may not look, has not changed through us.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+        if !folder.starts_with(found) || folder == found {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The version of a data directory that this program is too old for.
+pub(super) fn newer_format(path: &Path) -> Option<u32> {
+    let text = fs::read_to_string(path.join(FORMAT_FILE)).ok()?;
+    parse_format(&text).filter(|version| *version > FORMAT)
+}
+
+/// The path of the file that says which form a data directory has.
+pub(super) fn format_path(path: &Path) -> PathBuf {
+    path.join(FORMAT_FILE)
 }
 
 fn lock(path: &Path) -> Result<File> {
@@ -187,6 +255,29 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_new_folders_are_durable_before_the_format_says_so() {
+        let parent = tempfile::tempdir().unwrap();
+        let parent = fs::canonicalize(parent.path()).unwrap();
+        let path = parent.join("a/b");
+        let mut synced = Vec::new();
+        let mut note = |folder: &Path| {
+            assert!(!path.join("FORMAT").exists());
+            synced.push(folder.to_owned());
+            Ok(())
+        };
+        drop(Directory::open_syncing(&path, &mut note).unwrap());
+        assert_eq!(synced, [parent.join("a"), parent.clone()]);
+        // The second time there is nothing to do.
+        drop(Directory::open_syncing(&path, &mut |_| panic!("synced again")).unwrap());
+        // One that was there, and empty.
+        fs::create_dir(parent.join("c")).unwrap();
+        let mut failing = |_: &Path| Err(io::Error::other("injected"));
+        let error = Directory::open_syncing(&parent.join("c"), &mut failing).unwrap_err();
+        assert!(error.message().contains("injected"), "{error}");
+        assert!(!parent.join("c/FORMAT").exists());
+    }
+
+    #[test]
     fn a_second_one_is_refused_until_the_first_is_gone() {
         let data = tempfile::tempdir().unwrap();
         let first = Directory::open(data.path()).unwrap();
@@ -195,6 +286,22 @@ mod tests {
         assert!(error.message().contains("in use by another `Runtime`"), "{error}");
         drop(first);
         Directory::open(data.path()).unwrap();
+    }
+
+    #[test]
+    fn whoever_only_looks_makes_no_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        for path in [parent.path().join("missing"), parent.path().to_owned()] {
+            let error = Directory::open_existing(&path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.message().contains("there is no data directory"), "{error}");
+        }
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        let data = parent.path().join("data");
+        let open = Directory::open(&data).unwrap();
+        assert_eq!(Directory::open_existing(&data).unwrap_err().kind(), ErrorKind::Locked);
+        drop(open);
+        Directory::open_existing(&data).unwrap();
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::directory;
 
 #[cfg(test)]
 pub(crate) mod simulated;
+pub(crate) mod sparing;
 
 /// What became of an attempt to sync a whole file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,11 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RealDisk;
 
+/// The disk of the operating system for those who only look: files are opened for reading, and whatever would
+/// change something fails.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadOnlyDisk;
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -130,9 +136,53 @@ impl Disk for RealDisk {
     }
 }
 
+impl Disk for ReadOnlyDisk {
+    fn create(&self, _path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(File::open(path)?)))
+    }
+
+    fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn remove(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        RealDisk.list(folder)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        RealDisk.exists(path)
+    }
+
+    fn sync_directory(&self, _folder: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync_filesystem(&self, _folder: &Path) -> io::Result<FilesystemSync> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn sync_filesystem(folder: &Path) -> io::Result<FilesystemSync> {
-    match rustix::fs::syncfs(File::open(folder)?) {
+    // The folder of the objects may not be there: when the only one was deleted before it had a file.
+    let is_there = |opened: &io::Result<File>| {
+        !opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let mut opened = folder.ancestors().map(File::open);
+    let opened = opened.find(is_there).unwrap_or_else(|| File::open(folder));
+    match rustix::fs::syncfs(opened?) {
         Ok(()) => Ok(FilesystemSync::Done),
         Err(rustix::io::Errno::NOSYS) => Ok(FilesystemSync::Unsupported),
         Err(error) => Err(error.into()),
@@ -225,6 +275,20 @@ mod tests {
         RealDisk.remove(&path.join("2")).unwrap();
         let synced = RealDisk.sync_filesystem(&path).unwrap();
         assert_eq!(synced == FilesystemSync::Done, cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn the_disk_of_those_who_only_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1");
+        fs::write(&path, "hello").unwrap();
+        let file = ReadOnlyDisk.open(&path).unwrap();
+        let mut buffer = [0; 5];
+        assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 5);
+        assert!(file.write_at(b"x", 0).is_err() && file.set_len(0).is_err());
+        assert!(ReadOnlyDisk.create(&path).is_err() && ReadOnlyDisk.remove(&path).is_err());
+        assert_eq!(ReadOnlyDisk.list(folder.path()).unwrap(), std::slice::from_ref(&path));
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
     }
 
     #[cfg(unix)]

@@ -95,6 +95,9 @@ pub(crate) trait Journal: Send + Sync + fmt::Debug {
     /// The epoch to draft pages under.
     fn checkpoint_epoch(&self) -> CheckpointEpoch;
 
+    /// Counts the starts of this journal.
+    fn generation(&self) -> u64;
+
     /// Begins a new epoch. The position is where redo will start: every append of an earlier epoch lies
     /// before it, every one of this or a later epoch behind.
     fn begin_checkpoint(&self) -> (CheckpointEpoch, Position);
@@ -135,7 +138,7 @@ pub(crate) trait Journal: Send + Sync + fmt::Debug {
 pub(crate) struct Options {
     /// The length of a segment file.
     pub(crate) segment_bytes: u32,
-    /// How many segments are made ahead.
+    /// How many segments are made ahead, once a quarter of the first one is written.
     pub(crate) ready_min: usize,
     /// How many files that nothing needs any more are kept to be recycled.
     pub(crate) retired_max: usize,
@@ -202,11 +205,13 @@ impl NewGeneration {
         }
         let mut making =
             Making { next: found.next_segment, generation: found.next_generation, refused: None };
+        let generation = making.generation;
         let first = core::make_next(&*disk, folder, &options, &mut making, spare.as_deref())?;
         let core = Core {
             disk,
             folder: folder.to_owned(),
             options,
+            generation,
             state: Mutex::new(State::new(Arc::new(first), Vec::new())),
             epoch: AtomicU64::new(1),
             watermark: Arc::default(),
@@ -262,6 +267,10 @@ impl Journal for LocalJournal {
     fn checkpoint_epoch(&self) -> CheckpointEpoch {
         // Whether it is still the one is looked at under the lock.
         CheckpointEpoch(self.core.epoch.load(Ordering::Relaxed))
+    }
+
+    fn generation(&self) -> u64 {
+        self.core.generation
     }
 
     fn begin_checkpoint(&self) -> (CheckpointEpoch, Position) {
@@ -378,7 +387,7 @@ impl Drop for FailOnPanic<'_> {
 fn refill_all(core: &Core) {
     let mut state = core.state.lock();
     while !state.is_closing {
-        if state.ready() >= core.options.ready_min {
+        if !state.wants_segment(core.options.ready_min) {
             core.refill.wait(&mut state);
             continue;
         }

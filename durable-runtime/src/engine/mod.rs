@@ -8,10 +8,14 @@
 //! opened outside this folder.
 
 mod catalogue;
+mod check;
 mod directory;
+#[cfg(test)]
+pub(crate) mod fake;
 mod files;
 mod journal;
 mod journaled;
+mod meta;
 mod overlay;
 mod pagestore;
 mod receipt;
@@ -29,9 +33,11 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 pub(crate) use catalogue::Catalogue;
+pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
 pub(crate) use directory::Directory;
 pub(crate) use files::RealDisk;
-pub(crate) use journaled::{CHECKPOINT_DISTANCE, JournaledEngine};
+pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
+pub(crate) use meta::META_FORMAT;
 pub(crate) use receipt::Receipt;
 pub(crate) use scratch::Scratch;
 pub(crate) use vfs::tune_process;
@@ -44,6 +50,21 @@ use crate::{Error, Result};
 pub(crate) struct ObjectKey {
     pub(crate) class: Arc<str>,
     pub(crate) id: RawId,
+}
+
+/// What a list of objects says of one, besides its commits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) location_hint: Option<String>,
+}
+
+impl About {
+    /// Takes over what the other one knows.
+    fn merge(&mut self, other: About) {
+        self.name = other.name.or(self.name.take());
+        self.location_hint = other.location_hint.or(self.location_hint.take());
+    }
 }
 
 /// Prepares a new connection for its use by the layers above. An engine calls it on every connection that
@@ -91,6 +112,17 @@ pub(crate) trait Database: Send {
         false
     }
 
+    /// How much memory it takes, in bytes. An estimate: SQLite does not say.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    /// Says who the object is, which becomes known with the next `commit`. Told before its first one, and
+    /// whenever more is known.
+    fn describe(&mut self, about: About) {
+        let _ = about;
+    }
+
     /// Begins a transaction.
     fn begin(&self) -> Result<()>;
 
@@ -101,6 +133,16 @@ pub(crate) trait Database: Send {
     /// Commits the transaction of a never-written object in memory only: the next `commit`
     /// stores it, and without one it is forgotten. On a stored object this is an error.
     fn commit_provisional(&mut self) -> Result<()>;
+
+    /// Ends the open transaction without its effects, and deletes the object: that is a commit with the next
+    /// number. From then on the object does not exist; one that is created later goes on counting.
+    ///
+    /// Afterwards the database has failed, whether there was anything to delete or not: dropped and opened
+    /// anew, it is that of an object that was never written.
+    ///
+    /// # Errors
+    /// When the deletion cannot be logged: the object is as it was before the transaction.
+    fn delete(&mut self) -> Result<Receipt>;
 
     /// Ends the transaction without its effects. Does nothing if SQLite has ended it already.
     fn rollback(&mut self) -> Result<()>;

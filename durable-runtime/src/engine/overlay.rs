@@ -159,7 +159,6 @@ impl Overlay {
     }
 
     /// Of an object after a crash: `pages` are newer than its file, if it has one.
-    #[cfg(test)]
     pub(crate) fn recovered(pages: impl IntoIterator<Item = (u32, Page)>, size: u32) -> Overlay {
         let pages = pages.into_iter().filter(|(number, _)| (1..=size).contains(number));
         let held = |(number, page)| (number, Held { page, logged_in: NEVER });
@@ -199,6 +198,11 @@ impl Overlay {
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         (self.committed.len() + self.changed.len()) * PAGE
+    }
+
+    /// Bytes of committed pages that wait for the file.
+    pub(crate) fn committed_bytes(&self) -> usize {
+        self.committed.len() * PAGE
     }
 
     /// Looks for a page as the running transaction sees it.
@@ -255,11 +259,16 @@ impl Overlay {
     }
 
     /// Begins the database anew, in the running transaction. Connections that know the old one must go.
-    #[cfg_attr(not(test), expect(dead_code, reason = "deleting an object will ask"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "deleting all that an object holds will ask"))]
     pub(crate) fn replace(&mut self, template: &Template) {
         self.truncate(0);
         self.changed = (1..).zip(template.iter().map(Arc::clone)).collect();
         self.size = u32::try_from(template.len()).unwrap_or(u32::MAX);
+    }
+
+    /// Forgets everything, also that the object was ever stored. Connections that know the old pages must go.
+    pub(crate) fn reset(&mut self, template: &Template) {
+        *self = Overlay::new(Arc::clone(template));
     }
 
     /// What the transaction changed, for a record that is appended in `epoch`. To be called when SQLite

@@ -25,32 +25,39 @@ const MARK_AT: usize = 19;
 const INCOMPLETE: u8 = 0x80;
 const COMPLETE: u8 = 1;
 
-/// Which commit of an object its file holds. It stands in bytes 72 to 84 of the file, which SQLite's header
+/// Which commit of an object its file holds. It stands in bytes 72 to 92 of the file, which SQLite's header
 /// reserves and SQLite ignores: so the numbers go on when the object is opened again, without a row
 /// that every commit would have to update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     /// Commits of the object so far.
     pub(crate) commit: u64,
     pub(crate) epoch: u32,
+    /// The time of that commit in milliseconds: the next one is not earlier.
+    pub(crate) time_ms: i64,
 }
 
 const STAMP_AT: usize = 72;
-const STAMP_BYTES: usize = 12;
+const STAMP_BYTES: usize = 20;
 
 impl Stamp {
     fn to_bytes(self) -> [u8; STAMP_BYTES] {
         let mut bytes = [0; STAMP_BYTES];
         bytes[..8].copy_from_slice(&self.commit.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[12..].copy_from_slice(&self.time_ms.to_le_bytes());
         bytes
     }
 
     fn from_bytes(bytes: [u8; STAMP_BYTES]) -> Stamp {
-        let (commit, epoch) = bytes.split_at(8);
+        let (commit, rest) = bytes.split_at(8);
+        let (epoch, time_ms) = rest.split_at(4);
+        let number =
+            |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         Stamp {
-            commit: commit.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-            epoch: epoch.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte)),
+            commit: number(commit),
+            epoch: u32::try_from(number(epoch)).unwrap_or(u32::MAX),
+            time_ms: number(time_ms).cast_signed(),
         }
     }
 }
@@ -77,15 +84,17 @@ pub(crate) trait PageStore: Send + Sync + fmt::Debug {
     /// Which commit the store holds; the default if nothing was ever written.
     fn stamp(&self) -> io::Result<Stamp>;
 
-    /// Makes what was written durable.
+    /// Makes what was written or deleted durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// Removes it all, durably. Not an error if there is nothing.
-    #[cfg_attr(not(test), expect(dead_code, reason = "deleting an object will ask"))]
+    /// Removes it all. Not an error if there is nothing.
     fn delete(&self) -> io::Result<()>;
 
     /// Gives back the file descriptor, until the next use.
     fn release(&self);
+
+    /// Where it is, for messages.
+    fn place(&self) -> &Path;
 }
 
 /// An object in a file of its own.
@@ -104,7 +113,8 @@ pub(crate) struct FilePerObject {
 
 #[derive(Debug, Default)]
 struct Writer {
-    is_name_unsynced: bool,
+    /// Not as long as this store has not done it: whoever made the file may have died before.
+    is_name_synced: bool,
 }
 
 impl FilePerObject {
@@ -120,6 +130,12 @@ impl FilePerObject {
         }
     }
 
+    /// The same file, of which its user has in memory whatever an interrupted write-back left undone.
+    pub(crate) fn mended(self) -> FilePerObject {
+        self.marked.store(true, Ordering::Release);
+        self
+    }
+
     fn open(&self) -> io::Result<Arc<dyn DiskFile>> {
         let mut file = self.file.lock();
         if let Some(file) = &*file {
@@ -133,10 +149,18 @@ impl FilePerObject {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
-        writer.is_name_unsynced = true;
+        writer.is_name_synced = false;
         self.disk.create_dir_all(self.path.parent().unwrap_or(&self.root))?;
         let created = self.disk.create(&self.path)?;
         Ok(Arc::clone(self.file.lock().insert(created)))
+    }
+
+    /// A folder that is not there has no names to make durable.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        match self.disk.sync_directory(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced,
+        }
     }
 
     /// Reads the first page when it carries the mark. Waits for the write-back that may have set it.
@@ -208,16 +232,21 @@ impl PageStore for FilePerObject {
 
     fn sync(&self) -> io::Result<()> {
         let mut writer = self.writer.lock();
-        self.open()?.sync_data()?;
-        if writer.is_name_unsynced {
+        match self.open() {
+            Ok(file) => file.sync_data()?,
+            // It was deleted, and the folder is to say so.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if !writer.is_name_synced {
             let folders = self.path.ancestors().skip(1);
             for folder in folders.take_while(|folder| folder.starts_with(&self.root)) {
-                self.disk.sync_directory(folder)?;
+                self.sync_folder(folder)?;
             }
             if let Some(parent) = self.root.parent() {
                 self.disk.sync_directory(parent)?;
             }
-            writer.is_name_unsynced = false;
+            writer.is_name_synced = true;
         }
         Ok(())
     }
@@ -225,10 +254,10 @@ impl PageStore for FilePerObject {
     fn delete(&self) -> io::Result<()> {
         let mut writer = self.writer.lock();
         self.file.lock().take();
-        *writer = Writer::default();
+        writer.is_name_synced = false;
         self.marked.store(false, Ordering::Release);
         match self.disk.remove(&self.path) {
-            Ok(()) => self.disk.sync_directory(self.path.parent().unwrap_or(&self.root)),
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
@@ -236,6 +265,10 @@ impl PageStore for FilePerObject {
 
     fn release(&self) {
         self.file.lock().take();
+    }
+
+    fn place(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -292,7 +325,7 @@ pub(super) fn object_path(root: &Path, object: &ObjectKey) -> PathBuf {
 
 /// A class key as a folder name, also on file systems that ignore case: a capital letter is `+` and the
 /// small one, and every byte but `a-z 0-9 _ -` is `%` and two hex digits.
-fn escape(class: &str) -> String {
+pub(super) fn escape(class: &str) -> String {
     class.bytes().fold(String::new(), |mut name, byte| {
         match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
@@ -301,6 +334,33 @@ fn escape(class: &str) -> String {
         }
         name
     })
+}
+
+/// Whose file this is, by its path under the folder of all objects; `None` if it is no object's.
+pub(super) fn object_at(root: &Path, path: &Path) -> Option<ObjectKey> {
+    let id = path.file_name()?.to_str()?.strip_suffix(".db")?.parse().ok()?;
+    let class = unescape(path.parent()?.parent()?.file_name()?.to_str()?)?;
+    let key = ObjectKey { class: class.into(), id };
+    (key.id.belongs_to(&key.class) && object_path(root, &key) == path).then_some(key)
+}
+
+/// The class key of a folder.
+pub(super) fn unescape(folder: &str) -> Option<String> {
+    let mut class = Vec::new();
+    let mut rest = folder.bytes();
+    while let Some(byte) = rest.next() {
+        class.push(match byte {
+            b'+' => rest.next()?.to_ascii_uppercase(),
+            b'%' => {
+                let digits =
+                    [rest.next()?, rest.next()?].map(|ascii| char::from(ascii).to_digit(16));
+                u8::try_from(digits[0]? << 4 | digits[1]?).ok()?
+            }
+            other => other,
+        });
+    }
+    let class = String::from_utf8(class).ok()?;
+    (escape(&class) == folder).then_some(class)
 }
 
 fn hex(digit: u8) -> char {

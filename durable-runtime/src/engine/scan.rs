@@ -9,8 +9,12 @@
 //! after everything before was durable. Without one it is the torn end of the last batch, which nobody was
 //! told to be durable. Damage inside of the last batch cannot be told from that.
 //!
-//! Commits of an object that is met behind a damage for the first time are [`Unproven`](Standing::Unproven):
-//! whether one before is lost only the object's database file can say.
+//! A damage is *attributed* when it is known whose commits it hides. The heads of lost frames may still be readable,
+//! and an id proves itself by its check. When such heads lead from one frame to the next, by their lengths, exactly to
+//! where frames are whole again, and no number contradicts the commits that were found, these were all.
+//!
+//! Whether commits are lost of an object that is met behind a damage for the first time, only its database file can
+//! say; and of one that is not met at all, nobody can.
 
 mod log;
 mod parts;
@@ -20,6 +24,7 @@ pub(crate) mod testing;
 mod tests;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::log::{Log, Search};
@@ -53,17 +58,6 @@ pub(crate) struct Found<'a> {
     #[cfg_attr(not(test), expect(dead_code, reason = "history will ask"))]
     pub(crate) position: Position,
     pub(crate) record: Record<'a>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "repairing a damaged journal will ask"))]
-    pub(crate) standing: Standing,
-}
-
-/// What is known of the commits before one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// None is missing since the redo position.
-    Sound,
-    /// Some may be missing: it counts only if the database file holds the commit before, or if it stands by itself.
-    Unproven,
 }
 
 /// Bytes that once were frames.
@@ -72,6 +66,8 @@ pub(crate) struct Damage {
     pub(crate) from: Position,
     /// The first frame behind.
     pub(crate) to: Position,
+    /// Whether all that it hides are commits of affected objects.
+    pub(crate) is_attributed: bool,
 }
 
 /// An object that lacks a commit. Its commits before were given out, those behind were not.
@@ -101,6 +97,8 @@ pub(crate) struct ScanReport {
     pub(crate) end: Position,
     /// How many commits were given out.
     pub(crate) commits: u64,
+    /// How many bytes of frames were read.
+    pub(crate) bytes: u64,
     /// How many frames of a torn last batch lie behind the end.
     pub(crate) discarded_frames: u64,
     pub(crate) damage: Vec<Damage>,
@@ -115,10 +113,24 @@ pub(crate) struct ScanReport {
     pub(crate) files: Vec<OldFile>,
 }
 
+impl fmt::Display for Affected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.missing {
+            Some(commit) => write!(f, "{} from commit {commit} on", self.object),
+            None => write!(f, "{}", self.object),
+        }
+    }
+}
+
 impl ScanReport {
     /// Whether nothing that was durable is missing.
     pub(crate) fn is_sound(&self) -> bool {
         self.damage.is_empty() && self.affected.is_empty() && !self.is_checkpoint_damaged
+    }
+
+    /// Whether nothing is missing but commits of the affected objects.
+    pub(crate) fn is_attributed(&self) -> bool {
+        !self.is_checkpoint_damaged && self.damage.iter().all(|damage| damage.is_attributed)
     }
 }
 
@@ -149,6 +161,7 @@ pub(crate) fn scan(
                 report.damage.push(Damage {
                     from: slot.redo,
                     to: log::begin_of(slot.redo.segment.saturating_add(1)),
+                    is_attributed: false,
                 });
             }
             slot.redo
@@ -189,7 +202,6 @@ struct Scan<'v> {
 /// The last commit of an object.
 struct Last {
     number: u64,
-    standing: Standing,
     is_affected: bool,
 }
 
@@ -200,6 +212,7 @@ impl Scan<'_> {
         loop {
             if let Some(frame) = log.frame(at)? {
                 self.done += frame.bytes as u64;
+                self.report.bytes = self.done;
                 if frame.flags & END_OF_SEGMENT != 0 {
                     at = log::begin_of(at.segment.saturating_add(1));
                     continue;
@@ -209,7 +222,8 @@ impl Scan<'_> {
                 let joined = self.parts.push(at, &frame);
                 self.take(&joined)?;
                 if matches!(joined, Joined::Nonsense) {
-                    self.report.damage.push(Damage { from: at, to: behind });
+                    let damage = Damage { from: at, to: behind, is_attributed: false };
+                    self.report.damage.push(damage);
                 }
                 at = behind;
                 self.show_progress();
@@ -222,8 +236,8 @@ impl Scan<'_> {
                     if let Some((head, _)) = interrupted.as_deref().and_then(Head::parse) {
                         self.affect(&head, Some(head.number), None);
                     }
-                    self.name_lost(log, at)?;
-                    self.report.damage.push(Damage { from: at, to: resume });
+                    let is_attributed = self.name_lost(log, at, resume)?;
+                    self.report.damage.push(Damage { from: at, to: resume, is_attributed });
                     at = resume;
                 }
                 Search::End { discarded, next_generation } => {
@@ -263,51 +277,72 @@ impl Scan<'_> {
 
     fn commit(&mut self, position: Position, record: Record<'_>) -> Result<()> {
         let Head { id, number, .. } = record.head;
-        let standing = match self.objects.get_mut(&id) {
-            Some(last) if last.is_affected => return Ok(()),
-            Some(last) if last.number.checked_add(1) == Some(number) => {
-                last.number = number;
-                last.standing
+        match self.objects.get_mut(&id) {
+            Some(last) if last.is_affected => {
+                // Found after all, so what was taken for a lost commit of this object was something else.
+                if number <= last.number {
+                    self.report.damage.iter_mut().for_each(|damage| damage.is_attributed = false);
+                }
+                last.number = last.number.max(number);
+                return Ok(());
             }
+            // A creation needs none of the commits before it.
+            Some(last) if record.effects.creates && number > last.number => last.number = number,
+            Some(last) if last.number.checked_add(1) == Some(number) => last.number = number,
             Some(last) => {
                 let missing = last.number.saturating_add(1);
                 self.affect(&record.head, Some(missing), Some(number));
                 return Ok(());
             }
             None => {
-                let is_whole = self.report.is_sound() || record.effects.creates;
-                let standing = if is_whole { Standing::Sound } else { Standing::Unproven };
-                self.objects.insert(id, Last { number, standing, is_affected: false });
-                standing
+                self.objects.insert(id, Last { number, is_affected: false });
             }
-        };
+        }
         self.report.commits += 1;
-        self.visitor.commit(&Found { position, record, standing })
+        self.visitor.commit(&Found { position, record })
     }
 
     fn affect(&mut self, head: &Head<'_>, missing: Option<u64>, found: Option<u64>) {
-        let last = self.objects.entry(head.id).or_insert(Last {
-            number: 0,
-            standing: Standing::Unproven,
-            is_affected: false,
-        });
+        let last = self.objects.entry(head.id).or_insert(Last { number: 0, is_affected: false });
+        last.number = last.number.max(head.number);
         if !last.is_affected {
             last.is_affected = true;
             self.report.affected.push(Affected { object: head.object(), missing, found });
         }
     }
 
-    /// The head of a damaged frame may still be readable. The check in the id says whether to believe it.
-    fn name_lost(&mut self, log: &mut Log<'_>, at: Position) -> Result<()> {
-        let lost = log.guess_body(at)?;
-        if let Some((head, _)) = Head::parse(lost)
-            && head.id.belongs_to(head.class)
-        {
-            // Its number may be among what is damaged.
-            let known = self.objects.get(&head.id);
-            let missing = known.map(|last| last.number.saturating_add(1));
-            self.affect(&head, missing, None);
+    /// Names the objects whose commits a damage hides, as far as the heads of its frames can still be read. Says
+    /// whether these are all.
+    fn name_lost(&mut self, log: &mut Log<'_>, from: Position, to: Position) -> Result<bool> {
+        let mut at = from;
+        loop {
+            let (next, body) = log.guess(at)?;
+            let head = Head::parse(body).map(|(head, _)| head);
+            let Some(head) = head.filter(|head| head.id.belongs_to(head.class)) else {
+                return Ok(false);
+            };
+            let is_in_order = self.lose(&head);
+            match next {
+                Some(next) if next == to => return Ok(is_in_order),
+                Some(next) if is_in_order && next < to => at = next,
+                _ => return Ok(false),
+            }
         }
-        Ok(())
+    }
+
+    /// A damaged frame says that it was a commit of this object. Whether that fits to what was found of it.
+    fn lose(&mut self, head: &Head<'_>) -> bool {
+        let (is_in_order, missing) = match self.objects.get(&head.id) {
+            // A further part of the same commit.
+            Some(last) if last.is_affected && last.number == head.number => (true, None),
+            Some(last) => {
+                let missing = last.number.saturating_add(1);
+                (missing == head.number, Some(missing))
+            }
+            // The number may be among what is damaged.
+            None => (true, None),
+        };
+        self.affect(head, missing, None);
+        is_in_order
     }
 }

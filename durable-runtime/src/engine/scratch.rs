@@ -13,6 +13,7 @@ pub(crate) struct Scratch;
 
 struct ScratchDatabase {
     connection: Connection,
+    is_deleted: bool,
 }
 
 impl Engine for Scratch {
@@ -25,7 +26,10 @@ impl Engine for Scratch {
     }
 
     fn open(&self, _object: &ObjectKey, configure: Configure) -> Result<Box<dyn Database>> {
-        Ok(Box::new(ScratchDatabase { connection: sqlite::open_memory(&configure)? }))
+        Ok(Box::new(ScratchDatabase {
+            connection: sqlite::open_memory(&configure)?,
+            is_deleted: false,
+        }))
     }
 
     fn exists(&self, _object: &ObjectKey) -> Result<bool> {
@@ -42,6 +46,10 @@ impl Database for ScratchDatabase {
         false
     }
 
+    fn is_failed(&self) -> bool {
+        self.is_deleted
+    }
+
     fn begin(&self) -> Result<()> {
         sqlite::run(&self.connection, "/*durable*/BEGIN")
     }
@@ -53,6 +61,12 @@ impl Database for ScratchDatabase {
 
     fn commit_provisional(&mut self) -> Result<()> {
         sqlite::run(&self.connection, "/*durable*/COMMIT")
+    }
+
+    fn delete(&mut self) -> Result<Receipt> {
+        self.rollback()?;
+        self.is_deleted = true;
+        Ok(Receipt::durable())
     }
 
     fn rollback(&mut self) -> Result<()> {

@@ -4,10 +4,10 @@
 //! [`OURS`], and no text of a user's may. The cache is keyed by text and asks no authorizer, so without
 //! the mark a user who repeats our text would get our rights.
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::Configure;
-use crate::{Error, ErrorKind, Result};
+use crate::{Constraint, Error, ErrorKind, Result};
 
 /// Starts every cached statement of the framework.
 pub(crate) const OURS: &str = "/*durable*/";
@@ -16,6 +16,9 @@ pub(crate) const OURS: &str = "/*durable*/";
 pub(super) const APPLICATION_ID: u32 = 0x4472_626c;
 
 pub(crate) const PAGE_BYTES: u64 = 4_096;
+
+/// How SQLite's error begins for a statement that it leaves half done.
+pub(crate) const TOO_DEEP: &str = "triggers nested too deep";
 
 const STATEMENTS_CACHED_MAX: usize = 64;
 
@@ -48,10 +51,10 @@ pub(crate) fn error(error: rusqlite::Error) -> Error {
     use rusqlite::Error as Sqlite;
     match error {
         Sqlite::SqliteFailure(code, text) => {
-            failure(code.code, &text.unwrap_or_else(|| code.to_string()))
+            failure(code, &text.unwrap_or_else(|| code.to_string()))
         }
         Sqlite::SqlInputError { error, msg, offset, .. } => {
-            failure(error.code, &format!("{msg} (at byte {offset} of the statement)"))
+            failure(error, &format!("{msg} (at byte {offset} of the statement)"))
         }
         Sqlite::MultipleStatement => Error::new(
             ErrorKind::Sql,
@@ -64,8 +67,8 @@ pub(crate) fn error(error: rusqlite::Error) -> Error {
     }
 }
 
-fn failure(code: ErrorCode, text: &str) -> Error {
-    let (kind, help) = match code {
+fn failure(error: ffi::Error, text: &str) -> Error {
+    let (kind, help) = match error.code {
         ErrorCode::ConstraintViolation => (ErrorKind::Constraint, ""),
         ErrorCode::TooBig => (
             ErrorKind::Limit,
@@ -95,12 +98,31 @@ fn failure(code: ErrorCode, text: &str) -> Error {
             (ErrorKind::TimedOut, ": the turn took too long; do less in one turn")
         }
         ErrorCode::ApiMisuse => return Error::new(ErrorKind::Sql, "the SQL holds no statement"),
+        _ if text.starts_with(TOO_DEEP) => (
+            ErrorKind::Sql,
+            ": triggers and foreign keys act on one another at most 1,000 times deep",
+        ),
+        _ if text.starts_with("cannot VACUUM") => {
+            (ErrorKind::Refused, ": VACUUM is not needed, pages that become free are used again")
+        }
         _ if text.starts_with("no such table") => {
             (ErrorKind::Sql, ": a table is created in a migration, `#[migration(n)]`")
         }
         _ => (ErrorKind::Sql, ""),
     };
-    Error::new(kind, format!("{text}{help}"))
+    Error::new(kind, format!("{text}{help}")).with_constraint(constraint(error.extended_code))
+}
+
+fn constraint(extended_code: i32) -> Option<Constraint> {
+    match extended_code {
+        ffi::SQLITE_CONSTRAINT_UNIQUE
+        | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+        | ffi::SQLITE_CONSTRAINT_ROWID => Some(Constraint::Unique),
+        ffi::SQLITE_CONSTRAINT_NOTNULL => Some(Constraint::NotNull),
+        ffi::SQLITE_CONSTRAINT_CHECK => Some(Constraint::Check),
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => Some(Constraint::ForeignKey),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +146,32 @@ mod tests {
         assert_eq!(pragma("page_size"), 4_096);
         assert_eq!(pragma("auto_vacuum"), 2);
         assert_eq!(pragma("application_id"), i64::from(APPLICATION_ID));
+    }
+
+    #[test]
+    fn constraints_are_told_apart() {
+        let connection = memory();
+        let setup = "CREATE TABLE t (a INTEGER PRIMARY KEY, b UNIQUE, c NOT NULL, d CHECK (d > 0), e REFERENCES t);
+            CREATE TABLE s (a INTEGER) STRICT; INSERT INTO t VALUES (1, 1, 1, 1, 1)";
+        connection.execute_batch(setup).unwrap();
+        connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+        for (sql, expected) in [
+            ("INSERT INTO t VALUES (1, 2, 1, 1, 1)", Some(Constraint::Unique)),
+            ("INSERT INTO t VALUES (2, 1, 1, 1, 1)", Some(Constraint::Unique)),
+            ("INSERT INTO t VALUES (2, 2, NULL, 1, 1)", Some(Constraint::NotNull)),
+            ("INSERT INTO t VALUES (2, 2, 1, 0, 1)", Some(Constraint::Check)),
+            ("INSERT INTO t VALUES (2, 2, 1, 1, 9)", Some(Constraint::ForeignKey)),
+            ("INSERT INTO s VALUES ('text')", None),
+        ] {
+            let found = error(connection.execute_batch(sql).unwrap_err());
+            assert_eq!(
+                (found.kind(), found.constraint()),
+                (ErrorKind::Constraint, expected),
+                "{sql}"
+            );
+            assert_eq!(found.context("outside").constraint(), expected, "{sql}");
+        }
+        assert_eq!(error(connection.execute_batch("SELEC 1").unwrap_err()).constraint(), None);
     }
 
     #[test]

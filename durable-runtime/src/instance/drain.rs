@@ -107,8 +107,10 @@ fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box
 fn activate<T: DurableObject>(object: &Arc<Object<T>>) -> Result<Box<Live<T>>, Failure> {
     let engine = object.node.engine().ok_or(CallError::ShutDown)?;
     let ctx = Context::new(object.clone(), engine);
-    let mut live = Box::new(Live { instance: None, activated: false, ctx });
+    let weight = object.node.residents.weight();
+    let mut live = Box::new(Live { instance: None, weight, ctx });
     live.make_ready()?;
+    live.weigh();
     object.node.residents.admit(object.clone());
     Ok(live)
 }

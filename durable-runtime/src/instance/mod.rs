@@ -24,7 +24,7 @@ use crate::node::Node;
 use crate::{Context, DurableObject};
 
 use mailbox::{Closing, Mailbox, Submitted, Ticket};
-use registry::Class;
+use registry::{Class, Weight};
 
 /// How often a caller looks again while another one runs and nobody waits. Most turns are over
 /// within that time, and queueing costs more.
@@ -56,8 +56,8 @@ pub(crate) struct Object<T: DurableObject> {
 pub(crate) struct Live<T: DurableObject> {
     /// None before the constructor has run, and after writes were undone.
     instance: Option<T>,
-    /// Whether the database is open, checked and of the program's schema.
-    activated: bool,
+    /// Of its database, as it was after the last turn.
+    weight: Weight,
     ctx: Context<T>,
 }
 
@@ -203,6 +203,11 @@ impl<T: DurableObject> Object<T> {
 }
 
 impl<T: DurableObject> Live<T> {
+    /// Takes note of how much memory its database takes now.
+    fn weigh(&mut self) {
+        self.weight.set(self.ctx.store().memory_bytes());
+    }
+
     /// Drops the instance, then closes its database.
     fn dismiss(mut self) {
         turn::dispose(self.instance.take());

@@ -1,11 +1,12 @@
 //! Which objects are known, and which of them stay in memory.
 //!
 //! A [`Class`] finds the one [`Object`] of an id; it holds it weakly, so that objects that nobody
-//! uses cost nothing. [`Residents`] bounds how many have an instance.
+//! uses cost nothing. [`Residents`] bounds how many have an instance, and
+//! how much memory their databases take.
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -129,42 +130,75 @@ impl<T: DurableObject> Resident for Object<T> {
 /// anything shared that every call would have to touch.
 pub(crate) struct Residents {
     max: usize,
+    bytes_max: usize,
+    /// The memory of their databases.
+    bytes: Arc<AtomicUsize>,
     ring: Mutex<VecDeque<Weak<dyn Resident>>>,
 }
 
 impl Residents {
-    pub(crate) fn new(max: usize) -> Self {
-        Residents { max: max.max(1), ring: Mutex::default() }
+    pub(crate) fn new(max: usize, bytes_max: usize) -> Self {
+        Residents { max: max.max(1), bytes_max, bytes: Arc::default(), ring: Mutex::default() }
     }
 
-    /// Takes note of a new instance, and evicts others if there are too many now.
+    /// For a new instance, which weighs nothing yet.
+    pub(crate) fn weight(&self) -> Weight {
+        Weight { all: Arc::clone(&self.bytes), bytes: 0 }
+    }
+
+    /// Takes note of a new instance, and evicts others while they are too many or take too much memory.
     pub(crate) fn admit<T: DurableObject>(&self, object: Arc<Object<T>>) {
         let object: Arc<dyn Resident> = object;
         if object.set_listed(true) {
             return;
         }
-        let excess = {
-            let mut ring = self.ring.lock();
-            ring.push_back(Arc::downgrade(&object));
-            ring.len().saturating_sub(self.max)
-        };
-        for _ in 0..excess {
-            self.evict_one();
-        }
+        self.ring.lock().push_back(Arc::downgrade(&object));
+        while self.is_too_full() && self.evict_one() {}
     }
 
-    /// Two rounds: after the first, everybody who does not run right now is a candidate.
-    fn evict_one(&self) {
+    fn is_too_full(&self) -> bool {
+        let count = self.ring.lock().len();
+        // The one that has just come is not sent away for its size.
+        count > self.max || (count > 1 && self.bytes.load(Ordering::Relaxed) > self.bytes_max)
+    }
+
+    /// Two rounds: after the first, everybody who does not run right now is a candidate. `false` if
+    /// everybody runs.
+    fn evict_one(&self) -> bool {
         let rounds = 2 * self.ring.lock().len();
         for _ in 0..rounds {
-            let Some(candidate) = self.ring.lock().pop_front() else { return };
-            let Some(object) = candidate.upgrade() else { return };
+            let Some(candidate) = self.ring.lock().pop_front() else { return false };
+            let Some(object) = candidate.upgrade() else { return true };
             object.set_listed(false);
             if !object.was_used() && object.clone().evict() {
-                return;
+                return true;
             }
             object.set_listed(true);
             self.ring.lock().push_back(candidate);
         }
+        false
+    }
+}
+
+/// What one instance adds to the memory of all; nothing any more once it is dropped.
+#[derive(Debug)]
+pub(crate) struct Weight {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Weight {
+    pub(crate) fn set(&mut self, bytes: usize) {
+        if bytes != self.bytes {
+            // The difference may be negative, and wrapping around is then the same as subtracting.
+            self.all.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }

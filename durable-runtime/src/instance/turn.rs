@@ -146,16 +146,19 @@ where
 impl<T: DurableObject> Live<T> {
     /// Runs one turn, making the instance first if there is none.
     pub(crate) fn run<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Turned<R, E> {
-        let outcome = match self.make_ready() {
-            Ok(()) => self.turn(invocation),
-            Err(failure) => Err(failure.widen()),
+        let turned = match self.make_ready() {
+            Ok(()) => Turned { outcome: self.turn(invocation), receipt: self.ctx.receipt() },
+            Err(failure) => {
+                Turned { outcome: Err(failure.widen()), receipt: self.ctx.store().receipt() }
+            }
         };
-        let turned = Turned { outcome, receipt: self.ctx.store().receipt() };
         if self.ctx.store().is_failed() {
             // Its fields may be ahead of what a new connection finds.
             dispose(self.instance.take());
-            self.activated = false;
             self.ctx.reset_store();
+        }
+        if self.used_storage() {
+            self.weigh();
         }
         turned
     }
@@ -209,16 +212,19 @@ impl<T: DurableObject> Live<T> {
         self.ctx.store().was_used()
     }
 
-    /// Makes the instance if there is none, and before that opens the database.
+    /// Opens the database if it is not open, and makes the instance if there is none.
+    ///
+    /// An instance without an open database is one whose last turn deleted all that was stored.
     pub(crate) fn make_ready(&mut self) -> Result<(), Failure> {
+        if !self.ctx.store().is_active() {
+            self.open()?;
+        }
         if self.instance.is_some() {
             return Ok(());
         }
-        if !self.activated {
-            self.open()?;
-            self.activated = true;
-        }
-        self.construct()
+        self.construct()?;
+        // A constructor may delete all that was stored, too.
+        if self.ctx.store().is_active() { Ok(()) } else { self.open() }
     }
 
     /// Opens the database and runs the migrations that it has not had.
@@ -287,7 +293,6 @@ impl<T: DurableObject> Live<T> {
                     return Err(CallError::RolledBack(error));
                 }
                 // The connection may believe in a commit that is none, so the database is opened anew.
-                self.activated = false;
                 self.ctx.reset_store();
                 Err(match error.kind() {
                     ErrorKind::Storage => CallError::StorageFailed(error),

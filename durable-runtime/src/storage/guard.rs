@@ -1,11 +1,11 @@
 //! What SQL of users may not do, on every connection.
 //!
 //! The guarantee: a user's statement cannot end the turn's transaction, reach another database, leave
-//! temporary objects behind, change how the file is kept, or see and touch `_durable_*` tables, also not
+//! temporary objects or settings behind, change how the file is kept, or see and touch `_durable_*` tables, also not
 //! through views, triggers and virtual tables. It is refused with a text that says what to use instead.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -19,40 +19,65 @@ use crate::{Error, ErrorKind, Result};
 /// Names that start so belong to the framework.
 const RESERVED: &str = "_durable_";
 
-/// The longest string, blob or row: one long step of SQLite cannot be interrupted.
-const VALUE_BYTES_MAX: i32 = 8 * 1_024 * 1_024;
+/// The longest string, blob or row: one long step of SQLite cannot be interrupted. A value of 8 MiB fits
+/// in a row with a few others.
+const VALUE_BYTES_MAX: i32 = 8 * 1_024 * 1_024 + 34;
 
-/// Pragmas that only look, or change what is the user's own affair.
-const PRAGMAS: [&str; 19] = [
-    "case_sensitive_like",
+/// Pragmas that only look, change nothing (`foreign_keys`: enforcing cannot be switched off in a transaction), or end
+/// with the transaction (`defer_foreign_keys`).
+const PRAGMAS: [&str; 14] = [
     "data_version",
     "defer_foreign_keys",
     "foreign_key_check",
     "foreign_key_list",
     "foreign_keys",
-    "ignore_check_constraints",
     "index_info",
     "index_list",
     "index_xinfo",
-    "legacy_alter_table",
     "optimize",
     "page_size",
     "quick_check",
-    "recursive_triggers",
-    "reverse_unordered_selects",
     "table_info",
     "table_list",
     "table_xinfo",
 ];
 
+/// Pragmas that change how the connection works. They are set back when the turn ends.
+const SETTINGS: [&str; 5] = [
+    "case_sensitive_like",
+    "ignore_check_constraints",
+    "legacy_alter_table",
+    "recursive_triggers",
+    "reverse_unordered_selects",
+];
+
+/// Sets all [`SETTINGS`] back.
+const RESET: &str = "PRAGMA case_sensitive_like = OFF; PRAGMA ignore_check_constraints = OFF; \
+    PRAGMA legacy_alter_table = OFF; PRAGMA recursive_triggers = OFF; \
+    PRAGMA reverse_unordered_selects = OFF;";
+
+/// Functions that reach outside the database: an extension, a pointer of the process.
+const FUNCTIONS: [&str; 2] = ["fts3_tokenizer", "load_extension"];
+
 /// Modules whose virtual tables keep all they hold in tables of the same database.
 const MODULES: [&str; 4] = ["fts5", "fts5vocab", "rtree", "rtree_i32"];
+
+/// What the authorizer saw in the statement that was prepared last.
+mod seen {
+    /// It may give a table another name.
+    pub(super) const RENAME: u8 = 1;
+    /// It defines what other statements refer to.
+    pub(super) const DEFINITION: u8 = 2;
+    pub(super) const REFUSAL: u8 = 4;
+}
 
 /// The state of one connection's authorizer. It is asked only while a statement is prepared.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     lifted: AtomicBool,
-    altered: AtomicBool,
+    seen: AtomicU8,
+    /// Whether one of [`SETTINGS`] was set in this turn.
+    unsettled: AtomicBool,
     refusal: Mutex<Option<String>>,
 }
 
@@ -74,9 +99,8 @@ impl Guard {
 
     /// To be called before a user's statement is prepared.
     pub(super) fn start(&self, sql: &str) -> Result<()> {
-        self.altered.store(false, Ordering::Relaxed);
-        self.refusal.lock().take();
-        if sql.trim().starts_with(OURS) {
+        self.seen.store(0, Ordering::Relaxed);
+        if sql.trim_start().starts_with(OURS) {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!("a statement cannot start with the comment `{OURS}`"),
@@ -88,35 +112,74 @@ impl Guard {
     /// To be called when a user's statement is prepared: SQLite does not tell the authorizer to which name
     /// a table is renamed.
     pub(super) fn check_renames(&self, sql: &str) -> Result<()> {
-        let altered = self.altered.load(Ordering::Relaxed);
-        if altered && sql.to_ascii_lowercase().contains(RESERVED) {
+        if self.has_seen(seen::RENAME) && sql.to_ascii_lowercase().contains(RESERVED) {
             return Err(Error::new(ErrorKind::Refused, reserved()));
         }
         Ok(())
     }
 
+    /// Whether the statement that was prepared defines a table, a view, a trigger or an index.
+    pub(super) fn is_definition(&self) -> bool {
+        self.has_seen(seen::DEFINITION)
+    }
+
     /// What was refused since `start`.
     pub(super) fn take_refusal(&self) -> Option<String> {
-        self.refusal.lock().take()
+        if self.has_seen(seen::REFUSAL) { self.refusal.lock().take() } else { None }
+    }
+
+    /// Sets back what pragmas of the turn have set. To be called outside a transaction.
+    pub(super) fn settle(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.unsettled.load(Ordering::Relaxed) {
+            let _ours = self.lift();
+            connection.execute_batch(RESET)?;
+            self.unsettled.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn has_seen(&self, what: u8) -> bool {
+        self.seen.load(Ordering::Relaxed) & what != 0
+    }
+
+    fn see(&self, what: u8) {
+        self.seen.fetch_or(what, Ordering::Relaxed);
     }
 
     fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
         if self.lifted.load(Ordering::Relaxed) {
             return Authorization::Allow;
         }
-        if matches!(context.action, AuthAction::AlterTable { .. }) {
-            self.altered.store(true, Ordering::Relaxed);
-        }
         let refusal = match context.database_name {
             Some(database) if is_temporary(database, &context.action) => Some(temporary()),
             _ => refusal(&context.action),
         };
-        match refusal {
-            None => Authorization::Allow,
-            Some(text) => {
-                self.refusal.lock().get_or_insert(text);
-                Authorization::Deny
+        if let Some(text) = refusal {
+            if !self.has_seen(seen::REFUSAL) {
+                self.see(seen::REFUSAL);
+                *self.refusal.lock() = Some(text);
             }
+            return Authorization::Deny;
+        }
+        self.note(&context.action);
+        Authorization::Allow
+    }
+
+    fn note(&self, action: &AuthAction<'_>) {
+        use AuthAction as A;
+        match *action {
+            A::AlterTable { .. } => self.see(seen::RENAME | seen::DEFINITION),
+            A::CreateTable { .. }
+            | A::CreateView { .. }
+            | A::CreateTrigger { .. }
+            | A::CreateIndex { .. } => self.see(seen::DEFINITION),
+            // A pragma sets while it is prepared.
+            A::Pragma { pragma_name, pragma_value: Some(_) }
+                if is_one_of(&SETTINGS, pragma_name) =>
+            {
+                self.unsettled.store(true, Ordering::Relaxed);
+            }
+            _ => {}
         }
     }
 }
@@ -128,6 +191,7 @@ pub(super) fn install(guard: &Arc<Guard>, connection: &mut Connection) -> rusqli
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    guard.unsettled.store(false, Ordering::Relaxed);
     let guard = Arc::clone(guard);
     connection.authorizer(Some(move |context: AuthContext<'_>| guard.authorize(&context)))
 }
@@ -138,7 +202,7 @@ fn refusal(action: &AuthAction<'_>) -> Option<String> {
     match *action {
         A::Transaction { .. } | A::Savepoint { .. } => Some(
             "a turn is one transaction already: BEGIN, COMMIT, ROLLBACK, SAVEPOINT and RELEASE are not \
-             allowed; return an error to undo what the turn wrote"
+             allowed; use `ctx.transaction(|| ..)`, or return an error to undo what the turn wrote"
                 .into(),
         ),
         A::Attach { .. } | A::Detach { .. } => Some(attach()),
@@ -153,10 +217,11 @@ fn refusal(action: &AuthAction<'_>) -> Option<String> {
         | A::DropTempTrigger { .. }
         | A::DropTempView { .. } => Some(temporary()),
         A::Pragma { pragma_name, pragma_value } => refused_pragma(pragma_name, pragma_value),
-        A::Function { function_name } if function_name.eq_ignore_ascii_case("load_extension") => Some(
-            "load_extension is not allowed: extensions cannot be loaded into an object's database"
-                .into(),
-        ),
+        A::Function { function_name } => is_one_of(&FUNCTIONS, function_name).then(|| {
+            format!(
+                "{function_name} is not allowed: extensions cannot be loaded into an object's database"
+            )
+        }),
         A::CreateVtable { table_name, module_name } => is_reserved(table_name)
             .then(reserved)
             .or_else(|| refused_module(module_name)),
@@ -200,9 +265,12 @@ fn is_reserved(name: &str) -> bool {
     name.get(..RESERVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED))
 }
 
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|one| one.eq_ignore_ascii_case(name))
+}
+
 fn refused_module(module: &str) -> Option<String> {
-    let allowed = MODULES.iter().any(|name| name.eq_ignore_ascii_case(module));
-    (!allowed).then(|| {
+    (!is_one_of(&MODULES, module)).then(|| {
         format!("virtual tables of `{module}` are not allowed: there are {}", MODULES.join(", "))
     })
 }
@@ -215,12 +283,15 @@ fn refused_pragma(name: &str, value: Option<&str>) -> Option<String> {
                 .into()
         });
     }
-    let allowed = PRAGMAS.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
-    (!allowed).then(|| {
+    if name.eq_ignore_ascii_case("page_size") && value.is_some() {
+        return Some("PRAGMA page_size can only be read: pages have 4,096 bytes".into());
+    }
+    (!is_one_of(&PRAGMAS, name) && !is_one_of(&SETTINGS, name)).then(|| {
         format!(
             "PRAGMA {name} is not allowed: the runtime decides how a database is kept (allowed are \
-             user_version to read, {})",
-            PRAGMAS.join(", ")
+             user_version to read, {}; for the rest of the turn {})",
+            PRAGMAS.join(", "),
+            SETTINGS.join(", ")
         )
     })
 }
@@ -249,155 +320,4 @@ fn names<'a>(action: &AuthAction<'a>) -> Vec<&'a str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::tests::turn_on_scratch;
-
-    /// Statements that are refused, and a part of what the error says.
-    const REFUSED: &[(&str, &str)] = &[
-        ("BEGIN", "a turn is one transaction"),
-        ("COMMIT", "a turn is one transaction"),
-        ("END", "a turn is one transaction"),
-        ("ROLLBACK", "return an error to undo"),
-        ("SAVEPOINT s", "a turn is one transaction"),
-        ("RELEASE s", "a turn is one transaction"),
-        ("ATTACH ':memory:' AS other", "call another object"),
-        ("ATTACH printf('x') AS other", "call another object"),
-        ("DETACH main", "call another object"),
-        ("CREATE TEMP TABLE x (a)", "use a table"),
-        ("CREATE TABLE temp.x (a)", "use a table"),
-        ("CREATE VIEW temp.x AS SELECT 1", "use a table"),
-        ("CREATE TRIGGER temp.x AFTER INSERT ON t BEGIN SELECT 1; END", "use a table"),
-        ("CREATE VIRTUAL TABLE temp.x USING fts5(a)", "use a table"),
-        ("CREATE TABLE TEMP.x AS SELECT 1", "use a table"),
-        ("CREATE TEMP VIEW x AS SELECT 1", "use a table"),
-        ("CREATE TEMP TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END", "use a table"),
-        ("CREATE TABLE _durable_x (a)", "belong to the runtime"),
-        ("CREATE TABLE _DURABLE_X (a)", "belong to the runtime"),
-        ("CREATE VIEW _durable_x AS SELECT 1", "belong to the runtime"),
-        ("CREATE INDEX _durable_x ON t (a)", "belong to the runtime"),
-        ("CREATE INDEX x ON _durable_kv (value)", "belong to the runtime"),
-        (
-            "CREATE TRIGGER _durable_x AFTER INSERT ON t BEGIN SELECT 1; END",
-            "belong to the runtime",
-        ),
-        (
-            "CREATE TRIGGER x AFTER INSERT ON _durable_kv BEGIN SELECT 1; END",
-            "belong to the runtime",
-        ),
-        ("CREATE VIRTUAL TABLE _durable_x USING fts5(a)", "belong to the runtime"),
-        ("ALTER TABLE t RENAME TO _durable_x", "belong to the runtime"),
-        ("/**/ALTER TABLE t RENAME TO \"_DURABLE_x\"", "belong to the runtime"),
-        ("ALTER TABLE _durable_kv ADD COLUMN x", "belong to the runtime"),
-        ("DROP TABLE _durable_kv", "belong to the runtime"),
-        ("INSERT INTO _durable_kv VALUES ('a', x'')", "belong to the runtime"),
-        ("UPDATE _durable_kv SET value = x''", "belong to the runtime"),
-        ("DELETE FROM _durable_kv", "belong to the runtime"),
-        ("SELECT value FROM _durable_kv", "belong to the runtime"),
-        ("SELECT count(*) FROM _durable_kv", "belong to the runtime"),
-        ("SELECT * FROM peek", "belong to the runtime"),
-        ("INSERT INTO spy VALUES (1)", "belong to the runtime"),
-        ("SELECT * FROM stolen", "belong to the runtime"),
-        ("SELECT load_extension('x')", "extensions cannot be loaded"),
-        ("SELECT * FROM dbstat", "virtual tables of `dbstat`"),
-        ("CREATE VIRTUAL TABLE x USING dbstat", "virtual tables of `dbstat`"),
-        ("PRAGMA user_version = 7", "add a migration"),
-        ("PRAGMA journal_mode = DELETE", "PRAGMA journal_mode is not allowed"),
-        ("PRAGMA synchronous = OFF", "PRAGMA synchronous is not allowed"),
-        ("PRAGMA writable_schema = ON", "PRAGMA writable_schema is not allowed"),
-        ("PRAGMA unheard_of", "PRAGMA unheard_of is not allowed"),
-        ("SELECT * FROM pragma_journal_mode", "PRAGMA journal_mode is not allowed"),
-        ("/*durable*/COMMIT", "cannot start with the comment"),
-        ("  /*durable*/BEGIN ", "cannot start with the comment"),
-    ];
-
-    const ALLOWED: &[&str] = &[
-        "CREATE TABLE x (_durable_column)",
-        "SELECT 1 AS _durable_alias",
-        "ALTER TABLE t RENAME TO x",
-        "ALTER TABLE t ADD COLUMN x",
-        "CREATE VIRTUAL TABLE x USING fts5(a)",
-        "CREATE VIRTUAL TABLE x USING rtree(id, low, high)",
-        "SELECT name FROM sqlite_schema",
-        "SELECT name FROM sqlite_temp_schema",
-        "PRAGMA table_info(t)",
-        "SELECT * FROM pragma_table_info('t')",
-        "PRAGMA user_version",
-        "PRAGMA defer_foreign_keys = ON",
-        "PRAGMA optimize",
-        "PRAGMA quick_check",
-        "ANALYZE",
-        "REINDEX",
-        "EXPLAIN SELECT * FROM t",
-        "SELECT \"hello\"",
-        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i FROM n",
-    ];
-
-    const SETUP: &str = "CREATE TABLE t (a); CREATE TABLE spied (a);
-        CREATE TABLE spy (a);
-        CREATE TRIGGER leak AFTER INSERT ON spy BEGIN INSERT INTO _durable_kv VALUES ('k', x''); END;
-        CREATE VIEW peek AS SELECT value FROM _durable_kv;
-        CREATE VIRTUAL TABLE stolen USING fts5(value, content = '_durable_kv', content_rowid = 'key');";
-
-    #[test]
-    fn what_is_refused() {
-        for (sql, expected) in REFUSED {
-            turn_on_scratch(|store| {
-                store.kv().put("k", &1).unwrap();
-                store.sql().execute_batch(SETUP).unwrap();
-                for result in [
-                    store.sql().execute(sql, []),
-                    store.sql().execute(sql, []),
-                    store.sql().query_all::<()>(sql, []).map(|rows| rows.len()),
-                ] {
-                    let error = result.expect_err(sql);
-                    assert_eq!(error.kind(), ErrorKind::Refused, "{sql}: {error}");
-                    assert!(error.message().contains(expected), "{sql}: {error}");
-                }
-                if !sql.contains(OURS) {
-                    let error = store.sql().execute_batch(sql).unwrap_err();
-                    assert_eq!(error.kind(), ErrorKind::Refused, "{sql}: {error}");
-                }
-                assert_eq!(store.doomed(), None, "{sql}");
-                assert_eq!(store.kv().get("k").unwrap(), Some(1), "{sql}");
-            });
-        }
-    }
-
-    #[test]
-    fn what_is_allowed() {
-        for sql in ALLOWED {
-            turn_on_scratch(|store| {
-                store.kv().put("k", &1).unwrap();
-                store.sql().execute_batch("CREATE TABLE t (a)").unwrap();
-                if let Err(error) = store.sql().execute_batch(sql) {
-                    panic!("{sql}: {error}");
-                }
-            });
-        }
-    }
-
-    #[test]
-    fn a_statement_of_ours_is_not_lent_to_users() {
-        turn_on_scratch(|store| {
-            store.kv().put("k", &1).unwrap();
-            let connection = store.enter().unwrap();
-            // The cache knows the text, and would give it to anybody.
-            assert!(connection.prepare_cached("/*durable*/BEGIN").is_ok());
-            let error = store.sql().execute("/*durable*/BEGIN", []).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Refused);
-        });
-    }
-
-    #[test]
-    fn foreign_keys_are_on_and_the_schema_is_not_trusted() {
-        turn_on_scratch(|store| {
-            let sql = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p)";
-            store.sql().execute_batch(sql).unwrap();
-            let error = store.sql().execute("INSERT INTO c VALUES (1)", []).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Constraint);
-            let error = store.sql().execute("DELETE FROM sqlite_schema", []).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Sql, "{error}");
-        });
-    }
-}
+mod tests;

@@ -1,27 +1,34 @@
 //! Keys and values in a turn.
 //!
-//! The guarantee: a value that was put comes back, or an error says why it cannot. A value is stored as
-//! one format byte and MessagePack in which structs carry their field names, so that fields can be
-//! added and reordered.
+//! The guarantee: a value that was put comes back, or an error says why it cannot; a batch is stored
+//! whole or not at all; a list is in the order of the keys' bytes. [`value`] has the stored form.
 
-use std::any::type_name;
+mod list;
+mod range;
+mod value;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
+use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use list::{KvKeys, KvList};
+pub use range::KvRange;
+
+use self::list::Cursor;
+use self::value::{decode, encode, unreadable};
 use super::Store;
 use crate::{Error, ErrorKind, Result};
 
-/// The longest key, in bytes of UTF-8.
-const KEY_BYTES_MAX: usize = 2 * 1_024;
-/// The largest key and value together, in bytes as stored.
-const ENTRY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
-/// How deep values may be nested.
-const DEPTH_MAX: usize = 128;
-/// First byte of every value; another value is another format.
-const FORMAT: u8 = 1;
+/// The longest key of [`Kv`], in bytes of UTF-8.
+pub const KV_KEY_BYTES_MAX: usize = 2 * 1_024;
+/// The largest key and value of [`Kv`] together, in bytes as stored.
+pub const KV_ENTRY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
+/// The most keys that one call of [`Kv`] may name.
+pub const KV_BATCH_KEYS_MAX: usize = 128;
 
 const CREATE: &str = "CREATE TABLE _durable_kv \
     (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID";
@@ -32,25 +39,39 @@ const DELETE: &str = "/*durable*/DELETE FROM _durable_kv WHERE key = ?1";
 
 /// The object's keys and values, in the transaction of the running turn.
 ///
-/// A value is anything that serde can write and read again. It is stored with the names of its
-/// fields: a field that is added later needs `#[serde(default)]`, one that is removed is skipped, and the order
-/// does not matter. Keys are ordered by their UTF-8 bytes.
+/// A key is any UTF-8, also the empty string; keys are ordered by their bytes. A value is anything that
+/// serde can write and read again.
 ///
 /// ```
-/// use durable_runtime::{Kv, Result};
+/// use durable_runtime::{Kv, KvRange, Result};
 ///
 /// fn visit(kv: Kv<'_>, page: &str) -> Result<u64> {
 ///     let visits = kv.get::<u64>(page)?.unwrap_or(0) + 1;
 ///     kv.put(page, &visits)?;
 ///     Ok(visits)
 /// }
+///
+/// fn total(kv: Kv<'_>) -> Result<u64> {
+///     kv.list::<u64>(KvRange::prefix("/blog/"))?.map(|entry| Ok(entry?.1)).sum()
+/// }
 /// ```
 ///
-/// Limits: a key has at most 2 KiB, key and value together at most 2 MiB, and values are nested at most
-/// 128 deep.
+/// # What is stored
+/// Structs are stored with the names of their fields: a field that is added later needs
+/// `#[serde(default)]`, one that is removed is skipped, and the order does not matter. The same goes for the
+/// variants of an enum. `Vec<u8>` is stored as a sequence of numbers, of up to two bytes each;
+/// `serde_bytes` stores bytes.
+///
+/// Not told apart are `Some(None)`, `Some(())` and `None`: all come back as `None`. A 128-bit integer inside
+/// `#[serde(untagged)]`, `#[serde(flatten)]` or `#[serde(tag = "..")]` cannot be read back: serde has no form for it there.
+///
+/// Limits: a key has at most 2 KiB ([`KV_KEY_BYTES_MAX`]), key and value together at most 2 MiB
+/// ([`KV_ENTRY_BYTES_MAX`]), one call names at most 128 keys ([`KV_BATCH_KEYS_MAX`]), and values are nested
+/// at most 128 deep.
 ///
 /// # Errors
-/// Those of [`Sql`](super::Sql), and [`ErrorKind::Encoding`] for a value that cannot be written.
+/// Those of [`Sql`](super::Sql), [`ErrorKind::Limit`] for what is too large, and [`ErrorKind::Encoding`] for a
+/// value that cannot be written. Nothing is written then.
 #[derive(Clone, Copy)]
 pub struct Kv<'a> {
     store: &'a Store,
@@ -73,6 +94,125 @@ impl<'a> Kv<'a> {
     /// [`ErrorKind::Conversion`] when the value is not a `T`. Others: see [`Kv`].
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         check_key(key)?;
+        self.read(key)
+    }
+
+    /// The values under those of `keys` that there are, in the order of the keys' bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conversion`] when a value is not a `T`. Others: see [`Kv`].
+    pub fn get_many<T: DeserializeOwned>(
+        &self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<BTreeMap<String, T>> {
+        let mut found = BTreeMap::new();
+        for key in check_keys(keys)? {
+            let key = key.as_ref();
+            if let Some(value) = self.read(key)? {
+                found.insert(key.to_owned(), value);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Stores `value` under `key`, in place of what is there.
+    ///
+    /// # Errors
+    /// See [`Kv`].
+    pub fn put(&self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<()> {
+        check_key(key)?;
+        self.store.check_may_write()?;
+        let bytes = encode(key, value)?;
+        self.write(key, &bytes)
+    }
+
+    /// Stores all entries, or none of them if one fails. Of several with one key the last one counts.
+    ///
+    /// ```
+    /// # use durable_runtime::{Kv, Result};
+    /// # fn example(kv: Kv<'_>) -> Result<()> {
+    /// kv.put_many([("width", 640), ("height", 480)])
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Kv`].
+    pub fn put_many(
+        &self,
+        entries: impl IntoIterator<Item = (impl AsRef<str>, impl Serialize)>,
+    ) -> Result<()> {
+        self.store.check_may_write()?;
+        // All of them first: a value that cannot be written is found before anything is.
+        let mut encoded = Vec::new();
+        for (key, value) in entries {
+            check_count(encoded.len())?;
+            check_key(key.as_ref())?;
+            let bytes = encode(key.as_ref(), &value)?;
+            encoded.push((key, bytes));
+        }
+        self.store.transaction(|| {
+            encoded.iter().try_for_each(|(key, bytes)| self.write(key.as_ref(), bytes))
+        })
+    }
+
+    /// Removes `key` and returns whether it was there.
+    ///
+    /// # Errors
+    /// See [`Kv`].
+    pub fn delete(&self, key: &str) -> Result<bool> {
+        check_key(key)?;
+        self.store.check_may_write()?;
+        self.remove(key)
+    }
+
+    /// Removes all of `keys`, or none of them if one fails, and returns how many were there.
+    ///
+    /// # Errors
+    /// See [`Kv`].
+    pub fn delete_many(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Result<usize> {
+        let keys = check_keys(keys)?;
+        self.store.check_may_write()?;
+        self.store.transaction(|| {
+            let mut removed = 0;
+            for key in &keys {
+                removed += usize::from(self.remove(key.as_ref())?);
+            }
+            Ok(removed)
+        })
+    }
+
+    /// The entries in a range of keys, as an iterator of `Result<(String, T)>`.
+    ///
+    /// ```
+    /// # use durable_runtime::{Kv, KvRange, Result};
+    /// # fn example(kv: Kv<'_>) -> Result<()> {
+    /// for entry in kv.list::<String>(KvRange::prefix("user/").reverse().limit(10))? {
+    ///     let (key, name) = entry?;
+    /// }
+    /// let all = kv.list::<String>(..)?.collect::<Result<Vec<_>>>()?;
+    /// let some = kv.list::<String>("a".."n")?.count();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// See [`KvList`] for what it sees of writes that are made meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when the range has two starts. An entry that is not a `T` is an error of
+    /// [`ErrorKind::Conversion`] in its place in the list. Others: see [`Kv`].
+    pub fn list<T: DeserializeOwned>(&self, range: impl Into<KvRange>) -> Result<KvList<'a, T>> {
+        Ok(KvList::new(Cursor::new(self.store, &range.into(), list::ENTRIES)?))
+    }
+
+    /// The keys in a range, as [`list`](Kv::list) gives them, without reading the values.
+    ///
+    /// # Errors
+    /// As [`list`](Kv::list).
+    pub fn keys(&self, range: impl Into<KvRange>) -> Result<KvKeys<'a>> {
+        Ok(KvKeys::new(Cursor::new(self.store, &range.into(), list::KEYS)?))
+    }
+
+    fn read<T: DeserializeOwned>(self, key: &str) -> Result<Option<T>> {
         let connection = self.store.enter()?;
         let ours = self.store.guard.lift();
         let mut statement = match connection.prepare_cached(GET) {
@@ -85,26 +225,16 @@ impl<'a> Kv<'a> {
             row => row.map_err(|error| self.store.failed(error))?,
         };
         let Some(row) = row else { return Ok(None) };
-        let value = row.get_ref(0).map_err(|error| self.store.failed(error))?;
+        let bytes = blob(row, 0).map_err(|error| self.store.failed(error))?;
         // From here on code of the user's runs.
         drop(ours);
-        match value {
-            ValueRef::Blob(bytes) => decode(key, bytes).map(Some),
-            _ => Err(unreadable::<T>(key, "what is not a value", "its column holds no bytes")),
-        }
+        read_value(key, bytes).map(Some)
     }
 
-    /// Stores `value` under `key`, in place of what is there.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Limit`] when key or value are too large. Others: see [`Kv`].
-    pub fn put(&self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<()> {
-        check_key(key)?;
-        self.store.check_may_write()?;
-        let bytes = encode(key, value)?;
+    fn write(self, key: &str, bytes: &[u8]) -> Result<()> {
         let connection = self.store.enter()?;
         let _ours = self.store.guard.lift();
-        let put = || connection.prepare_cached(PUT)?.execute((key, &bytes));
+        let put = || connection.prepare_cached(PUT)?.execute((key, bytes));
         let done = match put() {
             Err(error) if is_no_table(&error) => {
                 connection.execute_batch(CREATE).and_then(|()| put())
@@ -116,13 +246,7 @@ impl<'a> Kv<'a> {
         Ok(())
     }
 
-    /// Removes `key` and returns whether it was there.
-    ///
-    /// # Errors
-    /// See [`Kv`].
-    pub fn delete(&self, key: &str) -> Result<bool> {
-        check_key(key)?;
-        self.store.check_may_write()?;
+    fn remove(self, key: &str) -> Result<bool> {
         let connection = self.store.enter()?;
         let _ours = self.store.guard.lift();
         let delete = || connection.prepare_cached(DELETE)?.execute([key]);
@@ -137,6 +261,22 @@ impl<'a> Kv<'a> {
     }
 }
 
+/// The bytes of a column, or `None` if it holds none: nobody but us writes the table, but a file can be
+/// damaged.
+fn blob<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<Option<&'r [u8]>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Blob(bytes) => Some(bytes),
+        _ => None,
+    })
+}
+
+fn read_value<T: DeserializeOwned>(key: &str, bytes: Option<&[u8]>) -> Result<T> {
+    bytes.map_or_else(
+        || Err(unreadable::<T>(key, "what is not a value", "its column holds no bytes")),
+        |bytes| decode(key, bytes),
+    )
+}
+
 /// The table is made by the first put. It is missed when a statement is prepared, and, after the put was
 /// rolled back, when one from the cache is run.
 fn is_no_table(error: &rusqlite::Error) -> bool {
@@ -145,88 +285,35 @@ fn is_no_table(error: &rusqlite::Error) -> bool {
 
 fn check_key(key: &str) -> Result<()> {
     match key.len() {
-        0..=KEY_BYTES_MAX => Ok(()),
+        0..=KV_KEY_BYTES_MAX => Ok(()),
         bytes => Err(Error::new(
             ErrorKind::Limit,
-            format!("a key has {bytes} bytes, over the limit of {KEY_BYTES_MAX}"),
+            format!("a key has {bytes} bytes, over the limit of {KV_KEY_BYTES_MAX}"),
         )),
     }
 }
 
-fn encode(key: &str, value: &(impl Serialize + ?Sized)) -> Result<Vec<u8>> {
-    let mut bytes = vec![FORMAT];
-    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
-    serializer.unstable_set_max_depth(DEPTH_MAX);
-    let unwritable = |reason: &dyn fmt::Display| {
-        Error::new(
-            ErrorKind::Encoding,
-            format!("the value for key {key:?} cannot be stored: {reason}"),
-        )
-    };
-    value.serialize(&mut serializer).map_err(|error| unwritable(&error))?;
-    let total = key.len() + bytes.len();
-    if total > ENTRY_BYTES_MAX {
-        return Err(Error::new(
-            ErrorKind::Limit,
-            format!(
-                "key {key:?} and its value have {total} bytes, over the limit of {ENTRY_BYTES_MAX}"
-            ),
-        ));
+/// Whether another key may be added to so many.
+fn check_count(keys: usize) -> Result<()> {
+    if keys < KV_BATCH_KEYS_MAX {
+        return Ok(());
     }
-    #[cfg(debug_assertions)]
-    read_message::<serde::de::IgnoredAny>(&bytes[1..]).map_err(|reason| unwritable(&reason))?;
-    Ok(bytes)
+    Err(Error::new(
+        ErrorKind::Limit,
+        format!(
+            "one call names more than {KV_BATCH_KEYS_MAX} keys, which is the limit: use several calls"
+        ),
+    ))
 }
 
-fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> {
-    let Some((&FORMAT, message)) = bytes.split_first() else {
-        let format = format!("format {:?}, this program knows {FORMAT}", bytes.first());
-        return Err(unreadable::<T>(key, "a value of another format", &format));
-    };
-    read_message(message).map_err(|reason| unreadable::<T>(key, &describe(message), &reason))
-}
-
-/// Reads one MessagePack value that takes up all the bytes.
-fn read_message<T: DeserializeOwned>(message: &[u8]) -> Result<T, String> {
-    let mut rest = message;
-    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-    deserializer.set_max_depth(DEPTH_MAX);
-    let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
-    match rest.len() {
-        0 => Ok(value),
-        left => Err(format!("{left} bytes are left over")),
+fn check_keys<K: AsRef<str>>(keys: impl IntoIterator<Item = K>) -> Result<Vec<K>> {
+    let mut checked = Vec::new();
+    for key in keys {
+        check_count(checked.len())?;
+        check_key(key.as_ref())?;
+        checked.push(key);
     }
-}
-
-fn unreadable<T>(key: &str, stored: &str, reason: &str) -> Error {
-    let wanted = type_name::<T>();
-    Error::new(
-        ErrorKind::Conversion,
-        format!("key {key:?} holds {stored}, which cannot be read as `{wanted}`: {reason}"),
-    )
-}
-
-/// What a MessagePack value is, from its first bytes.
-fn describe(message: &[u8]) -> String {
-    let length = |bytes: usize| {
-        let digits = message.get(1..=bytes).unwrap_or_default();
-        digits.iter().fold(0_u64, |length, byte| length << 8 | u64::from(*byte))
-    };
-    match message.first().copied().unwrap_or(0xc1) {
-        0xc0 => "nothing (`None` or `()`)".into(),
-        0xc2 | 0xc3 => "a bool".into(),
-        0x00..=0x7f | 0xcc..=0xd3 | 0xe0..=0xff => "an integer".into(),
-        0xca | 0xcb => "a float".into(),
-        0xa0..=0xbf | 0xd9..=0xdb => "a string".into(),
-        0xc4..=0xc6 => "bytes".into(),
-        head @ 0x90..=0x9f => format!("a sequence of {}", head & 0x0f),
-        0xdc => format!("a sequence of {}", length(2)),
-        0xdd => format!("a sequence of {}", length(4)),
-        head @ 0x80..=0x8f => format!("a map or struct of {}", head & 0x0f),
-        0xde => format!("a map or struct of {}", length(2)),
-        0xdf => format!("a map or struct of {}", length(4)),
-        0xc1 | 0xc7..=0xc9 | 0xd4..=0xd8 => "what is not a value".into(),
-    }
+    Ok(checked)
 }
 
 #[cfg(test)]

@@ -9,11 +9,8 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Store, millis};
-use crate::engine::sqlite;
+use crate::engine::{META_FORMAT as FORMAT, sqlite};
 use crate::{Error, ErrorKind, Result};
-
-/// The form of the `_durable_*` tables.
-const FORMAT: i64 = 1;
 
 const CREATE: &str = "CREATE TABLE _durable_meta (class TEXT NOT NULL, id BLOB NOT NULL, name TEXT, \
     created INTEGER NOT NULL, location_hint TEXT, format INTEGER NOT NULL) STRICT";
@@ -93,20 +90,21 @@ impl Store {
 
     /// Writes what is not stored yet, in the turn's transaction; returns what is stored once it commits.
     pub(super) fn store_meta(&self, now: SystemTime) -> Result<Stored> {
+        let known = if self.turn.emptied.get() { Stored::default() } else { self.stored };
         let name = self.identity.name.get().map(|name| &**name);
         let hint = self.identity.hint().map(|hint| hint.to_string());
         let stored = Stored {
             is_written: true,
-            has_name: name.is_some() || self.stored.has_name,
-            has_hint: hint.is_some() || self.stored.has_hint,
+            has_name: name.is_some() || known.has_name,
+            has_hint: hint.is_some() || known.has_hint,
         };
-        if stored == self.stored {
+        if stored == known {
             return Ok(stored);
         }
         let connection = self.enter()?;
         let _ours = self.guard.lift();
         let write = || {
-            if self.stored.is_written {
+            if known.is_written {
                 return connection.execute(UPDATE, (name, hint));
             }
             connection.execute_batch(CREATE)?;

@@ -4,15 +4,17 @@
 //! database whose history is not the program's own. For an object that was never written they are kept in
 //! memory until its first commit.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::config::DbConfig;
 use serde::de::DeserializeOwned;
 
+use super::limits::Work;
 use super::meta::History;
-use super::{Kv, Params, Sql, Store, millis};
-use crate::engine::{Receipt, Scratch, sqlite};
+use super::{Cursor, Kv, Outcome, Params, Row, Sql, Store, millis};
+use crate::engine::{Scratch, sqlite};
 use crate::id::{Identity, RawId};
 use crate::object::MigrationInfo;
 use crate::rpc::Access;
@@ -53,6 +55,12 @@ impl Migration<'_> {
         self.store.kv()
     }
 
+    /// Runs `code` as a transaction of its own inside the migration: see
+    /// [`Context::transaction`](crate::Context::transaction).
+    pub fn transaction<R: Outcome>(&self, code: impl FnOnce() -> R) -> R::Output {
+        self.store.transaction(code)
+    }
+
     fn sql(&self) -> Sql<'_> {
         self.store.sql()
     }
@@ -83,6 +91,21 @@ impl Migration<'_> {
         params: impl Params,
     ) -> Result<Vec<T>> {
         self.sql().query_all(query, params)
+    }
+
+    /// Runs one or several statements and returns the rows of the last: see [`Sql::exec`].
+    pub fn exec(&self, query: &str, params: impl Params) -> Result<Cursor> {
+        self.sql().exec(query, params)
+    }
+
+    /// Runs one statement and hands each row to `each`: see [`Sql::query_each`].
+    pub fn query_each<E: From<Error>>(
+        &self,
+        query: &str,
+        params: impl Params,
+        each: impl FnMut(Row<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        self.sql().query_each(query, params, each)
     }
 
     /// Runs any number of statements: see [`Sql::execute_batch`].
@@ -131,9 +154,7 @@ impl Store {
                 )));
             }
             let start = Instant::now();
-            self.apply(info, now).map_err(|error| {
-                failure(format_args!("migration {number} `{}` failed: {error}", info.name))
-            })?;
+            self.apply(info, now).map_err(|error| failed(info, &error))?;
             let (name, duration) = (info.name, start.elapsed());
             applied.push(AppliedMigration { number, name, duration });
         }
@@ -178,6 +199,15 @@ impl Store {
         attempt.commit()
     }
 
+    /// Runs all of them in the transaction of the turn, on a database that holds nothing.
+    pub(super) fn apply_all(&self, now: SystemTime) -> Result<()> {
+        self.schema.iter().try_for_each(|info| {
+            (info.apply)(&mut Migration { store: self, version: info.number })
+                .and_then(|()| self.record(info, now))
+                .map_err(|error| failed(info, &error))
+        })
+    }
+
     fn record(&self, info: &MigrationInfo, now: SystemTime) -> Result<()> {
         let connection = self.enter()?;
         let _ours = self.guard.lift();
@@ -202,27 +232,31 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     fn begin(store: &'a mut Store) -> Result<Self> {
-        store.enforce_foreign_keys(false)?;
-        store.database()?.allow_large_transactions(true);
+        store.lift_limits(true)?;
         let attempt = Attempt { store };
         attempt.store.begin_turn(Access::Write);
         attempt.store.enter()?;
+        attempt.store.deadline.begin(Work::Migration);
         Ok(attempt)
     }
 
     fn commit(self) -> Result<()> {
+        self.store.deadline.end();
         self.store.check_transaction(None);
         if let Some(doomed) = self.store.doomed() {
             return Err(doomed);
         }
         let receipt = self.store.with_database(|database| {
             if database.is_stored() {
-                return database.commit();
+                return database.commit().map(Some);
             }
-            database.commit_provisional().map(|()| Receipt::durable())
+            database.commit_provisional().map(|()| None)
         })?;
         self.store.turn.begun.set(false);
-        self.store.latest = receipt;
+        // A provisional commit says nothing of an earlier one, such as a deletion.
+        if let Some(receipt) = receipt {
+            self.store.latest = receipt;
+        }
         Ok(())
     }
 }
@@ -231,16 +265,32 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.store.rollback_turn();
         // It cannot fail on an open connection; a closed one enforces nothing.
-        let _ = self.store.enforce_foreign_keys(true);
-        if let Ok(database) = self.store.database() {
-            database.allow_large_transactions(false);
-        }
+        let _ = self.store.lift_limits(false);
+    }
+}
+
+/// As long as it lives, migrations may run.
+pub(super) struct Relaxed<'a>(&'a Store);
+
+impl Drop for Relaxed<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.lift_limits(false);
     }
 }
 
 impl Store {
+    pub(super) fn relax(&self) -> Result<Relaxed<'_>> {
+        self.lift_limits(true).map(|()| Relaxed(self))
+    }
+
+    /// What migrations may do and turns may not: break foreign keys on the way, and change much.
+    fn lift_limits(&self, lift: bool) -> Result<()> {
+        self.database()?.allow_large_transactions(lift);
+        self.enforce_foreign_keys(!lift)
+    }
+
     /// Not by the pragma, which does nothing inside a transaction.
-    fn enforce_foreign_keys(&self, enforce: bool) -> Result<()> {
+    pub(super) fn enforce_foreign_keys(&self, enforce: bool) -> Result<()> {
         let connection = self.database()?.connection();
         let set = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, enforce);
         set.map(|_| ()).map_err(sqlite::error)
@@ -254,7 +304,7 @@ fn history(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(i64, Stri
 }
 
 /// The first row that refers to one that is not there.
-fn orphan(connection: &rusqlite::Connection) -> rusqlite::Result<Option<String>> {
+pub(super) fn orphan(connection: &rusqlite::Connection) -> rusqlite::Result<Option<String>> {
     let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -264,6 +314,10 @@ fn orphan(connection: &rusqlite::Connection) -> rusqlite::Result<Option<String>>
         None => format!("a row of table `{table}`"),
     };
     Ok(Some(format!("{place} refers to a row of table `{parent}` that does not exist")))
+}
+
+fn failed(info: &MigrationInfo, error: &Error) -> Error {
+    failure(format_args!("migration {} `{}` failed: {error}", info.number, info.name))
 }
 
 fn failure(message: std::fmt::Arguments<'_>) -> Error {

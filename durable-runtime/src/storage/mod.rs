@@ -4,13 +4,20 @@
 //! No statement ever runs outside a transaction, no user's statement touches the framework's tables,
 //! and a read leaves no trace of an object that was never written.
 
+mod cursor;
+mod delete;
+mod functions;
 mod guard;
 mod kv;
+mod limits;
+mod live;
 mod meta;
 mod migration;
 mod params;
 mod row;
 mod sql;
+mod transaction;
+mod value;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -19,16 +26,23 @@ use std::time::SystemTime;
 
 use rusqlite::Connection;
 
-pub use kv::Kv;
+pub use cursor::Cursor;
+pub use kv::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
+pub use kv::{Kv, KvKeys, KvList, KvRange};
+pub(crate) use limits::Limits;
+pub use live::{ColumnIndex, Row};
 pub use migration::Migration;
 pub(crate) use migration::{AppliedMigration, check_migrations};
 pub use params::Params;
 pub use rusqlite::ToSql;
 pub use sql::Sql;
+pub use transaction::{Outcome, Rollback};
+pub use value::Value;
 
 use self::guard::Guard;
+use self::limits::{Deadline, Work};
 use self::meta::Stored;
-use crate::engine::{Configure, Database, Engine, ObjectKey, Receipt, sqlite};
+use crate::engine::{About, Configure, Database, Engine, ObjectKey, Receipt, sqlite};
 use crate::id::Identity;
 use crate::object::MigrationInfo;
 use crate::rpc::Access;
@@ -40,10 +54,15 @@ pub(crate) struct Store {
     identity: Arc<Identity>,
     schema: &'static [MigrationInfo],
     guard: Arc<Guard>,
+    deadline: Arc<Deadline>,
+    /// Whether the connection has the functions that not every object needs.
+    functions: Cell<bool>,
     database: OnceCell<Box<dyn Database>>,
     turn: Turn,
     /// Whether the last turn, or the one that runs, touched the database.
     used: Cell<bool>,
+    /// Whether the database is checked and of the program's schema, or need not be opened for that.
+    active: bool,
     /// What `_durable_meta` is known to hold.
     stored: Stored,
     /// Of the last commit. Earlier ones are durable by then, too.
@@ -56,7 +75,12 @@ struct Turn {
     /// `None` between turns.
     access: Cell<Option<Access>>,
     begun: Cell<bool>,
+    /// Whether it has written, also what was undone since.
     wrote: Cell<bool>,
+    /// Whether there is something to commit.
+    unsaved: Cell<bool>,
+    /// Whether it has deleted everything that was stored before.
+    emptied: Cell<bool>,
     /// Set when SQLite has ended the transaction by itself.
     doomed: RefCell<Option<Error>>,
 }
@@ -68,19 +92,32 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
+    /// With the default limits.
     pub(crate) fn new(
         engine: Arc<dyn Engine>,
         identity: Arc<Identity>,
         schema: &'static [MigrationInfo],
+    ) -> Store {
+        Store::limited(engine, identity, schema, Arc::default())
+    }
+
+    pub(crate) fn limited(
+        engine: Arc<dyn Engine>,
+        identity: Arc<Identity>,
+        schema: &'static [MigrationInfo],
+        limits: Arc<Limits>,
     ) -> Store {
         Store {
             engine,
             identity,
             schema,
             guard: Arc::default(),
+            deadline: Arc::new(Deadline::new(limits)),
+            functions: Cell::new(false),
             database: OnceCell::new(),
             turn: Turn::default(),
             used: Cell::new(false),
+            active: false,
             stored: Stored::default(),
             latest: Receipt::durable(),
         }
@@ -93,15 +130,23 @@ impl Store {
     /// [`ErrorKind::Migration`] when the schema cannot be brought there: the object is then as before the
     /// migration that failed. [`ErrorKind::Storage`] when the file cannot be read or is another object's.
     pub(crate) fn activate(&mut self, now: SystemTime) -> Result<Vec<AppliedMigration>> {
-        if self.schema.is_empty() && !self.engine.exists(&self.key())? {
-            return Ok(Vec::new());
+        let mut applied = Vec::new();
+        if !self.schema.is_empty() || self.engine.exists(&self.key())? {
+            let history = self.load_meta()?;
+            applied = self.migrate(history, now)?;
         }
-        let history = self.load_meta()?;
-        self.migrate(history, now)
+        self.active = true;
+        Ok(applied)
+    }
+
+    /// Whether it is activated and was not closed since. A turn that deletes the object closes it.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
     }
 
     /// Closes the database; the next activation opens it anew.
     pub(crate) fn close(&mut self) {
+        self.active = false;
         self.database.take();
         self.turn = Turn::default();
         self.stored = Stored::default();
@@ -119,7 +164,8 @@ impl Store {
         self.used.get()
     }
 
-    /// Whether the turn has written: a statement that writes succeeded.
+    /// Whether the turn has written: a statement that writes succeeded, even if a transaction inside the
+    /// turn has undone it since.
     pub(crate) fn wrote(&self) -> bool {
         self.turn.wrote.get()
     }
@@ -147,6 +193,11 @@ impl Store {
         self.database.get().is_some_and(|database| database.is_failed())
     }
 
+    /// How much memory the open database takes, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.database.get().map_or(0, |database| database.memory_bytes())
+    }
+
     /// Says when everything is durable that the last turn wrote or may have seen.
     pub(crate) fn receipt(&self) -> Receipt {
         self.latest.clone()
@@ -156,27 +207,53 @@ impl Store {
         if !self.turn.begun.get() {
             return Ok(());
         }
+        self.deadline.end();
         self.check_transaction(None);
         if let Some(doomed) = self.doomed() {
             return Err(doomed);
         }
-        if !self.turn.wrote.get() {
-            self.rollback_turn();
-            return Ok(());
+        match (self.turn.unsaved.get(), self.turn.emptied.get()) {
+            (false, false) => {
+                self.rollback_turn();
+                return Ok(());
+            }
+            (false, true) => return self.commit_deletion(),
+            (true, _) => {}
         }
         let stored = self.store_meta(now())?;
+        if stored != self.stored {
+            let about = About {
+                name: self.identity.name.get().cloned(),
+                location_hint: self.identity.hint().map(|hint| hint.to_string()),
+            };
+            self.with_database(|database| {
+                database.describe(about);
+                Ok(())
+            })?;
+        }
         self.latest = self.with_database(|database| database.commit())?;
         self.stored = stored;
+        self.settle();
         Ok(())
     }
 
     /// Ends the turn without a trace.
     pub(crate) fn rollback_turn(&mut self) {
+        self.deadline.end();
         if self.turn.begun.get() {
             // If this fails the database says so at its next use.
             let _ = self.with_database(|database| database.rollback());
+            self.settle();
         }
         self.turn = Turn::default();
+    }
+
+    /// Sets back what pragmas of the turn have set.
+    fn settle(&self) {
+        if let Some(database) = self.database.get() {
+            // If this fails it is tried again after the next turn.
+            let _ = self.guard.settle(database.connection());
+        }
     }
 
     /// The SQL of the turn that runs.
@@ -203,8 +280,12 @@ impl Store {
         if let Some(database) = self.database.get() {
             return Ok(&**database);
         }
-        let guard = Arc::clone(&self.guard);
-        let configure: Configure = Arc::new(move |connection| guard::install(&guard, connection));
+        let (guard, deadline) = (Arc::clone(&self.guard), Arc::clone(&self.deadline));
+        let configure: Configure = Arc::new(move |connection| {
+            deadline.install(connection)?;
+            guard::install(&guard, connection)
+        });
+        self.functions.set(false);
         let database = self.engine.open(&self.key(), configure)?;
         Ok(&**self.database.get_or_init(|| database))
     }
@@ -234,6 +315,7 @@ impl Store {
         if !self.turn.begun.get() {
             let _ours = self.guard.lift();
             database.begin()?;
+            self.deadline.begin(Work::Turn);
             self.turn.begun.set(true);
             self.used.set(true);
         }
@@ -252,7 +334,18 @@ impl Store {
     }
 
     fn mark_written(&self) {
-        self.turn.wrote.set(true);
+        self.set_written(true);
+    }
+
+    /// Only a turn that has written nothing is set back, so both say the same then.
+    fn set_written(&self, written: bool) {
+        self.turn.wrote.set(written);
+        self.turn.unsaved.set(written);
+    }
+
+    /// How many rows the connection has changed since it was opened.
+    fn total_changes(&self) -> u64 {
+        self.database.get().map_or(0, |database| database.connection().total_changes())
     }
 
     /// What a failed statement means for the user and for the turn.
@@ -262,8 +355,12 @@ impl Store {
         let error = refusal
             .map(|refusal| Error::new(ErrorKind::Refused, refusal))
             .or(cause)
+            .or_else(|| self.deadline.explain(&error))
             .unwrap_or_else(|| sqlite::error(error));
         self.check_transaction(Some(&error));
+        if error.message().starts_with(sqlite::TOO_DEEP) {
+            self.doom(&error);
+        }
         error
     }
 
@@ -274,12 +371,20 @@ impl Store {
         if !gone || self.turn.doomed.borrow().is_some() {
             return;
         }
-        let cause = cause.map_or("the reason is not known", Error::message);
-        let doomed = Error::new(
-            ErrorKind::RolledBack,
-            format!("SQLite has rolled back everything that this turn wrote: {cause}"),
-        );
-        self.turn.doomed.replace(Some(doomed));
+        match cause {
+            Some(cause) => self.doom(cause),
+            None => self.doom(&Error::new(ErrorKind::Storage, "the reason is not known")),
+        }
+    }
+
+    /// Nothing of the turn can be kept.
+    fn doom(&self, cause: &Error) {
+        let mut doomed = self.turn.doomed.borrow_mut();
+        doomed.get_or_insert_with(|| {
+            let text =
+                format!("everything that this turn wrote is rolled back: {}", cause.message());
+            Error::new(ErrorKind::RolledBack, text)
+        });
     }
 }
 
@@ -291,3 +396,6 @@ fn millis(time: SystemTime) -> i64 {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fuzz;

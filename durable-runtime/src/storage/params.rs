@@ -4,6 +4,7 @@ use std::fmt;
 
 use rusqlite::{Statement, ToSql};
 
+use super::value::Value;
 use crate::engine::sqlite;
 use crate::{Error, ErrorKind, Result};
 
@@ -14,7 +15,7 @@ use crate::{Error, ErrorKind, Result};
 /// | `[]`, `()` | no parameters |
 /// | `(name, 5, true)` | a tuple of 1 to 16 values of any types |
 /// | `[1, 2, 3]` | an array of 1 to 32 values of one type |
-/// | `&values[..]` | a slice of integers, floats, `bool`, `String`, `&str`, `Vec<u8>` or `&dyn ToSql`, of any length |
+/// | `&values[..]`, `&vec`, `vec` | a slice or `Vec` of integers, floats, `bool`, `String`, `&str`, `Vec<u8>`, [`Value`](crate::Value) or `&dyn ToSql`, of any length |
 /// | `&[(":id", &5 as &dyn ToSql)]` | by name, with the `:`, `@` or `$` |
 ///
 /// A value is anything that is [`ToSql`]: integers (a `u64` above `i64::MAX` is an error), floats,
@@ -155,6 +156,22 @@ macro_rules! slices {
                 binder.positional(self.iter().map(|value| value as &dyn ToSql))
             }
         }
+
+        impl sealed::Sealed for &Vec<$type> {}
+
+        impl Params for &Vec<$type> {
+            fn bind(self, binder: &mut Binder<'_, '_>) -> Result<()> {
+                self.as_slice().bind(binder)
+            }
+        }
+
+        impl sealed::Sealed for Vec<$type> {}
+
+        impl Params for Vec<$type> {
+            fn bind(self, binder: &mut Binder<'_, '_>) -> Result<()> {
+                self.as_slice().bind(binder)
+            }
+        }
     )+};
 }
 
@@ -175,6 +192,7 @@ slices!(
     &str,
     Vec<u8>,
     &[u8],
+    Value,
     &dyn ToSql
 );
 
@@ -225,6 +243,12 @@ mod tests {
             assert_eq!(sql.query_one::<i64>(sum, [1, 2]).unwrap(), 3);
             assert_eq!(sql.query_one::<i64>(sum, (1, 2_u8)).unwrap(), 3);
             assert_eq!(sql.query_one::<i64>(sum, &vec![1_i64, 2][..]).unwrap(), 3);
+            assert_eq!(sql.query_one::<i64>(sum, &vec![1_i64, 2]).unwrap(), 3);
+            assert_eq!(sql.query_one::<i64>(sum, vec![1_u64, 2]).unwrap(), 3);
+            let dynamic = [Value::Integer(1), Value::Integer(2)];
+            assert_eq!(sql.query_one::<i64>(sum, &dynamic[..]).unwrap(), 3);
+            assert_eq!(sql.query_one::<i64>(sum, dynamic.to_vec()).unwrap(), 3);
+            assert_eq!(sql.query_one::<i64>(sum, dynamic).unwrap(), 3);
             let values: [&dyn ToSql; 2] = [&1, &2.5];
             assert_eq!(
                 sql.query_one::<Option<i64>>("SELECT ?1 + ?2 = 3.5", &values[..]).unwrap(),
@@ -254,6 +278,29 @@ mod tests {
             let twice = [(":a", &1 as &dyn ToSql), (":a", &2)];
             let error = sql.query_one::<i64>("SELECT :a + :b", &twice).unwrap_err();
             assert_eq!(error.message(), "the parameter `:a` is given twice");
+        });
+    }
+
+    #[test]
+    fn how_values_are_stored() {
+        turn_on_scratch(|store| {
+            let sql = store.sql();
+            let stored = |value: &dyn ToSql| -> (String, Value) {
+                sql.query_one("SELECT typeof(?1), ?1", [value]).unwrap()
+            };
+            assert_eq!(stored(&true), ("integer".into(), Value::Integer(1)));
+            assert_eq!(stored(&false), ("integer".into(), Value::Integer(0)));
+            assert_eq!(stored(&1_u8), ("integer".into(), Value::Integer(1)));
+            assert_eq!(stored(&0.5_f32), ("real".into(), Value::Real(0.5)));
+            assert_eq!(stored(&f64::INFINITY), ("real".into(), Value::Real(f64::INFINITY)));
+            assert_eq!(stored(&f64::NAN), ("null".into(), Value::Null));
+            assert_eq!(stored(&"a\0b"), ("text".into(), Value::Text("a\0b".into())));
+            assert_eq!(stored(&""), ("text".into(), Value::Text(String::new())));
+            assert_eq!(stored(&[0_u8; 2]), ("blob".into(), Value::Blob(vec![0; 2])));
+            assert_eq!(stored(&Vec::<u8>::new()), ("blob".into(), Value::Blob(Vec::new())));
+            assert_eq!(stored(&None::<String>), ("null".into(), Value::Null));
+            // A slice of bytes is one value, not many.
+            assert_eq!(sql.query_one::<i64>("SELECT length(?)", (&[1_u8, 2, 3][..],)).unwrap(), 3);
         });
     }
 

@@ -6,33 +6,70 @@
 use std::any::type_name;
 use std::fmt;
 
-use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, Visitor,
+    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
+use super::cursor::Buffer;
+use super::value::{self, Value};
 use crate::{Error, ErrorKind, Result};
 
-/// Reads row `number`, counted from 1.
-pub(super) fn read<T: DeserializeOwned>(row: &Row<'_>, number: usize) -> Result<T> {
-    let columns = Columns { row, number };
-    T::deserialize(columns).map_err(|error| {
-        let message = if error.placed {
-            error.message
-        } else {
-            let wanted = type_name::<T>();
-            format!("{} cannot be read as `{wanted}`: {}", columns.describe(), error.message)
-        };
-        Error::new(ErrorKind::Conversion, message)
-    })
+/// Where the columns of a row are.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'r> {
+    /// In the statement that runs.
+    Live(&'r rusqlite::Row<'r>),
+    /// In a buffer, at this row counted from 0.
+    Buffered(&'r Buffer, usize),
+}
+
+/// All columns of a row.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'r> {
+    pub(super) source: Source<'r>,
+    /// Counted from 1, for errors.
+    pub(super) number: usize,
+    /// Whether it is the first row that is read: all rows of a query have the same columns.
+    pub(super) first: bool,
+}
+
+impl<'r> Columns<'r> {
+    /// A row of a statement that runs.
+    pub(super) fn live(row: &'r rusqlite::Row<'r>, number: usize) -> Self {
+        Columns { source: Source::Live(row), number, first: number == 1 }
+    }
+
+    /// Reads the whole row.
+    pub(super) fn read_row<T: Deserialize<'r>>(self) -> Result<T> {
+        T::deserialize(self).map_err(|error| {
+            let message = if error.placed {
+                error.message
+            } else {
+                let wanted = type_name::<T>();
+                format!("{} cannot be read as `{wanted}`: {}", self.describe(), error.message)
+            };
+            Error::new(ErrorKind::Conversion, message)
+        })
+    }
+
+    /// Reads one column.
+    pub(super) fn read_column<T: Deserialize<'r>>(self, index: usize) -> Result<T> {
+        self.with_value(index, |cell| T::deserialize(cell))
+            .map_err(|error| Error::new(ErrorKind::Conversion, error.message))
+    }
+
+    /// The columns as they are.
+    pub(super) fn values(self) -> Vec<Value> {
+        (0..self.count()).map(|index| Value::from(self.value(index))).collect()
+    }
 }
 
 /// An error on its way up, which gets its place once.
 #[derive(Debug)]
-struct RowError {
+pub(super) struct RowError {
     message: String,
     placed: bool,
 }
@@ -57,47 +94,48 @@ impl de::Error for RowError {
     }
 }
 
-/// All columns of a row.
-#[derive(Clone, Copy)]
-struct Columns<'r, 's> {
-    row: &'r Row<'s>,
-    number: usize,
-}
-
-impl<'r> Columns<'r, '_> {
-    fn count(&self) -> usize {
-        self.row.as_ref().column_count()
+impl<'r> Columns<'r> {
+    pub(super) fn count(&self) -> usize {
+        match self.source {
+            Source::Live(row) => row.as_ref().column_count(),
+            Source::Buffered(buffer, _) => buffer.column_names().len(),
+        }
     }
 
-    fn name(&self, index: usize) -> &'r str {
-        self.row.as_ref().column_name(index).unwrap_or("?")
+    pub(super) fn name(&self, index: usize) -> &'r str {
+        match self.source {
+            Source::Live(row) => row.as_ref().column_name(index).unwrap_or("?"),
+            Source::Buffered(buffer, _) => {
+                buffer.column_names().get(index).map_or("?", String::as_str)
+            }
+        }
     }
 
-    fn value(&self, index: usize) -> Result<ValueRef<'r>, RowError> {
-        self.row.get_ref(index).map_err(RowError::new)
+    /// A column that is there.
+    fn value(&self, index: usize) -> ValueRef<'r> {
+        match self.source {
+            Source::Live(row) => row.get_ref(index).unwrap_or(ValueRef::Null),
+            Source::Buffered(buffer, row) => buffer.value(row, index),
+        }
     }
 
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let names = (0..self.count()).map(|index| format!("`{}`", self.name(index)));
         format!("row {} (with {})", self.number, names.collect::<Vec<_>>().join(", "))
     }
 
     /// Reads one column; an error from inside gets its place here.
-    fn read<'de, S: DeserializeSeed<'de>>(
-        &self,
-        index: usize,
-        seed: S,
-    ) -> Result<S::Value, RowError> {
+    fn read<S: DeserializeSeed<'r>>(&self, index: usize, seed: S) -> Result<S::Value, RowError> {
         self.with_value(index, |value| seed.deserialize(value))
     }
 
     fn with_value<R>(
         &self,
         index: usize,
-        read: impl FnOnce(Value<'r>) -> Result<R, RowError>,
+        read: impl FnOnce(Cell<'r>) -> Result<R, RowError>,
     ) -> Result<R, RowError> {
-        let value = self.value(index)?;
-        read(Value(value)).map_err(|error| {
+        let value = self.value(index);
+        read(Cell(value)).map_err(|error| {
             if error.placed {
                 return error;
             }
@@ -116,7 +154,7 @@ impl<'r> Columns<'r, '_> {
     }
 
     /// The only column, for a type that is one value.
-    fn only<R>(&self, read: impl FnOnce(Value<'r>) -> Result<R, RowError>) -> Result<R, RowError> {
+    fn only<R>(&self, read: impl FnOnce(Cell<'r>) -> Result<R, RowError>) -> Result<R, RowError> {
         match self.count() {
             1 => self.with_value(0, read),
             count => Err(RowError::new(format_args!("one column is needed, not {count}"))),
@@ -124,12 +162,11 @@ impl<'r> Columns<'r, '_> {
     }
 
     fn is_blob(&self) -> bool {
-        self.count() == 1 && matches!(self.value(0), Ok(ValueRef::Blob(_)))
+        self.count() == 1 && matches!(self.value(0), ValueRef::Blob(_))
     }
 
-    fn by_name<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
-        // All rows of a query have the same columns.
-        if self.number == 1 {
+    fn by_name<V: Visitor<'r>>(self, visitor: V) -> Result<V::Value, RowError> {
+        if self.first {
             self.check_names()?;
         }
         visitor.visit_map(Fields { columns: self, next: 0 })
@@ -148,11 +185,7 @@ impl<'r> Columns<'r, '_> {
         }
     }
 
-    fn by_position<'de, V: Visitor<'de>>(
-        self,
-        wanted: usize,
-        visitor: V,
-    ) -> Result<V::Value, RowError> {
+    fn by_position<V: Visitor<'r>>(self, wanted: usize, visitor: V) -> Result<V::Value, RowError> {
         let count = self.count();
         if wanted != count {
             return Err(RowError::new(format_args!("{wanted} columns are needed, not {count}")));
@@ -162,12 +195,12 @@ impl<'r> Columns<'r, '_> {
 }
 
 /// The columns, one after the other.
-struct Fields<'r, 's> {
-    columns: Columns<'r, 's>,
+struct Fields<'r> {
+    columns: Columns<'r>,
     next: usize,
 }
 
-impl<'de> MapAccess<'de> for Fields<'_, '_> {
+impl<'de> MapAccess<'de> for Fields<'de> {
     type Error = RowError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -191,7 +224,7 @@ impl<'de> MapAccess<'de> for Fields<'_, '_> {
     }
 }
 
-impl<'de> SeqAccess<'de> for Fields<'_, '_> {
+impl<'de> SeqAccess<'de> for Fields<'de> {
     type Error = RowError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -218,7 +251,7 @@ macro_rules! only_column {
     )+};
 }
 
-impl<'de> Deserializer<'de> for Columns<'_, '_> {
+impl<'de> Deserializer<'de> for Columns<'de> {
     type Error = RowError;
 
     only_column! {
@@ -281,8 +314,8 @@ impl<'de> Deserializer<'de> for Columns<'_, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
-        match self.value(0) {
-            Ok(ValueRef::Null) if self.count() == 1 => visitor.visit_none(),
+        match self.count() {
+            1 if self.value(0) == ValueRef::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -315,9 +348,10 @@ impl<'de> Deserializer<'de> for Columns<'_, '_> {
 }
 
 /// The value of one column.
-struct Value<'r>(ValueRef<'r>);
+#[derive(Clone, Copy)]
+struct Cell<'r>(ValueRef<'r>);
 
-impl Value<'_> {
+impl<'r> Cell<'r> {
     fn mismatch<'de, V: Visitor<'de>>(&self, visitor: &V) -> RowError {
         let found = match self.0 {
             ValueRef::Null => Unexpected::Unit,
@@ -329,14 +363,14 @@ impl Value<'_> {
         de::Error::invalid_type(found, visitor)
     }
 
-    fn text<'de, V: Visitor<'de>>(&self, visitor: &V) -> Result<&str, RowError> {
+    fn text<V: Visitor<'r>>(&self, visitor: &V) -> Result<&'r str, RowError> {
         match self.0 {
             ValueRef::Text(text) => std::str::from_utf8(text).map_err(RowError::new),
             _ => Err(self.mismatch(visitor)),
         }
     }
 
-    fn blob<'de, V: Visitor<'de>>(&self, visitor: &V) -> Result<&[u8], RowError> {
+    fn blob<V: Visitor<'r>>(&self, visitor: &V) -> Result<&'r [u8], RowError> {
         match self.0 {
             ValueRef::Blob(blob) => Ok(blob),
             _ => Err(self.mismatch(visitor)),
@@ -348,7 +382,7 @@ macro_rules! as_text {
     ($($method:ident)+) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
             let text = self.text(&visitor)?;
-            visitor.visit_str(text)
+            visitor.visit_borrowed_str(text)
         }
     )+};
 }
@@ -357,12 +391,12 @@ macro_rules! as_blob {
     ($($method:ident)+) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
             let blob = self.blob(&visitor)?;
-            visitor.visit_bytes(blob)
+            visitor.visit_borrowed_bytes(blob)
         }
     )+};
 }
 
-impl<'de> Deserializer<'de> for Value<'_> {
+impl<'de> Deserializer<'de> for Cell<'de> {
     type Error = RowError;
 
     as_text! { deserialize_char deserialize_str deserialize_string deserialize_identifier }
@@ -374,7 +408,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
             ValueRef::Integer(value) => visitor.visit_i64(value),
             ValueRef::Real(value) => visitor.visit_f64(value),
             ValueRef::Text(_) => self.deserialize_str(visitor),
-            ValueRef::Blob(blob) => visitor.visit_bytes(blob),
+            ValueRef::Blob(blob) => visitor.visit_borrowed_bytes(blob),
         }
     }
 
@@ -421,10 +455,13 @@ impl<'de> Deserializer<'de> for Value<'_> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, RowError> {
+        if name == value::NAME {
+            return visitor.visit_enum(self);
+        }
         let name: StrDeserializer<'_, RowError> = self.text(&visitor)?.into_deserializer();
         visitor.visit_enum(name)
     }
@@ -435,6 +472,51 @@ impl<'de> Deserializer<'de> for Value<'_> {
 
     serde::forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 unit unit_struct tuple_struct map struct
+    }
+}
+
+/// A [`Value`] of any kind: the variant is the kind of what is stored.
+impl<'de> EnumAccess<'de> for Cell<'de> {
+    type Error = RowError;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), RowError> {
+        let variant = value::variant(self.0).into_deserializer();
+        seed.deserialize::<StrDeserializer<'_, RowError>>(variant).map(|variant| (variant, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Cell<'de> {
+    type Error = RowError;
+
+    fn unit_variant(self) -> Result<(), RowError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, RowError> {
+        match self.0 {
+            // What is not UTF-8 can be looked at, too.
+            ValueRef::Text(text) => {
+                seed.deserialize(String::from_utf8_lossy(text).into_deserializer())
+            }
+            _ => seed.deserialize(self),
+        }
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        _length: usize,
+        visitor: V,
+    ) -> Result<V::Value, RowError> {
+        Err(self.mismatch(&visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, RowError> {
+        Err(self.mismatch(&visitor))
     }
 }
 

@@ -3,14 +3,21 @@
 //! The guarantee: every statement has run to its end when the call returns, so none is open at the
 //! commit; one that fails undoes itself alone, or else the whole turn is doomed.
 
+mod script;
+mod step;
+
 use std::fmt;
+use std::ops::ControlFlow;
 
 use rusqlite::fallible_iterator::FallibleIterator;
-use rusqlite::{Batch, Rows, Statement};
+use rusqlite::{Batch, Statement, StatementStatus};
 use serde::de::DeserializeOwned;
 
-use super::params::{Binder, Params};
-use super::{Store, row};
+use self::step::{Reader, skip};
+use super::cursor::{BUFFER_BYTES_MAX, Buffer, Cursor};
+use super::live::Row;
+use super::params::Params;
+use super::{Store, functions};
 use crate::engine::sqlite::PAGE_BYTES;
 use crate::{Error, ErrorKind, Result};
 
@@ -48,14 +55,22 @@ const BATCH_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 /// }
 /// ```
 ///
-/// Limits: a statement has at most 100,000 bytes, a batch 4 MiB, a string, a BLOB and a row 8 MiB.
-/// `BEGIN`, `COMMIT`, `ATTACH`, temporary tables and the like are refused: a turn is one
-/// transaction on one database.
+/// It is all of SQLite's SQL, with FTS5, JSON, R*Tree and the mathematical functions. `BEGIN`, `COMMIT`, `ATTACH`,
+/// temporary tables and the like are refused: a turn is one transaction on one database.
+///
+/// Of the pragmas there are those that look at the schema; `user_version` shows the schema's version. What these five
+/// set ends with the turn: `case_sensitive_like`, `ignore_check_constraints`, `legacy_alter_table`,
+/// `recursive_triggers`, `reverse_unordered_selects`. Foreign keys are enforced; `foreign_keys = OFF` does nothing, and
+/// `defer_foreign_keys = ON` has them checked when the turn ends.
+///
+/// Limits: the text of a call has at most 100,000 bytes, a batch 4 MiB, a string, a BLOB and a row 8 MiB. The
+/// SQL of a turn may run for 30 s ([`turn_limit`](crate::Builder::turn_limit)), and the database may have 10 GB
+/// ([`database_limit`](crate::Builder::database_limit)).
 ///
 /// # Errors
 /// An error of one statement undoes that statement only; what the turn did before stays. Where SQLite rolls
-/// back the whole transaction (`INSERT OR ROLLBACK`, `RAISE(ROLLBACK)`, a full disk), every later call
-/// in the turn fails with [`ErrorKind::RolledBack`], and so does the turn. Otherwise the kind is:
+/// back the whole transaction (`INSERT OR ROLLBACK`, `RAISE(ROLLBACK)`, an interrupted write), and where it leaves a
+/// statement half done (triggers or foreign keys that act on one another over 1,000 times deep), every later call in the turn fails with [`ErrorKind::RolledBack`], and so does the turn. Otherwise the kind is:
 ///
 /// | kind | when |
 /// | --- | --- |
@@ -63,7 +78,8 @@ const BATCH_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 /// | [`Constraint`](ErrorKind::Constraint) | a constraint refuses a row |
 /// | [`ReadOnly`](ErrorKind::ReadOnly) | a write in a method with `&self` |
 /// | [`Refused`](ErrorKind::Refused) | the statement is not allowed in a turn |
-/// | [`Limit`](ErrorKind::Limit) | something is too long |
+/// | [`Limit`](ErrorKind::Limit) | something is too long, or the database too large |
+/// | [`TimedOut`](ErrorKind::TimedOut) | the SQL of the turn ran too long |
 /// | [`Conversion`](ErrorKind::Conversion) | a row cannot be read as the type asked for |
 /// | [`Storage`](ErrorKind::Storage) | the disk or the file failed |
 #[derive(Clone, Copy)]
@@ -90,13 +106,81 @@ impl<'a> Sql<'a> {
     pub fn execute(&self, query: &str, params: impl Params) -> Result<usize> {
         let connection = self.store.enter()?;
         let before = connection.total_changes();
-        self.run(query, params, |rows| {
-            while rows.next()?.is_some() {}
-            Ok(())
-        })?;
+        self.run(query, params, skip)?;
         // SQLite keeps the count of an earlier statement when this one is of a kind that changes none.
         let changed = connection.total_changes() != before;
         Ok(if changed { usize::try_from(connection.changes()).unwrap_or(usize::MAX) } else { 0 })
+    }
+
+    /// Runs one or several statements to their end and returns the rows of the last.
+    ///
+    /// Parameters belong to the last statement. The statements are separated by `;`, and the last may end with one.
+    /// When one fails, those before it stay done. For text that ends with a comment, use
+    /// [`execute_batch`](Sql::execute_batch).
+    ///
+    /// The rows are kept in memory, at most 64 MiB of them; [`query_each`](Sql::query_each) keeps none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Sql`] when the text holds no statement or an empty one, or when a statement before the last has
+    /// parameters. [`ErrorKind::Limit`] when the rows are too large; what was written stays written. Others: see [`Sql`].
+    pub fn exec(&self, query: &str, params: impl Params) -> Result<Cursor> {
+        check_length(query, SQL_BYTES_MAX, "a statement")?;
+        let mut counts = Counts::default();
+        let rows = if script::is_single(query) {
+            self.prepared(query, |statement| {
+                self.collect(statement, query, params, &mut counts, BUFFER_BYTES_MAX)
+            })?
+        } else {
+            self.exec_script(query, params, &mut counts)?
+        };
+        Ok(Cursor::new(rows, counts.read, counts.written))
+    }
+
+    /// Runs one statement and hands each row to `each` while SQLite is at it: nothing is kept, and strings
+    /// and blobs can be borrowed.
+    ///
+    /// [`ControlFlow::Break`] ends the reading, and so does an error, which is passed through. A statement that
+    /// writes runs to its end all the same. `each` may use the storage, but what it writes may or may
+    /// not be seen by a query that still runs.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    ///
+    /// use durable_runtime::{Result, Sql};
+    ///
+    /// fn longest(sql: Sql<'_>) -> Result<usize> {
+    ///     let mut longest = 0;
+    ///     sql.query_each("SELECT text FROM posts", [], |row| -> Result<_> {
+    ///         longest = longest.max(row.get::<&str>(0)?.len());
+    ///         Ok(ControlFlow::Continue(()))
+    ///     })?;
+    ///     Ok(longest)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `each`; others: see [`Sql`].
+    pub fn query_each<E: From<Error>>(
+        &self,
+        query: &str,
+        params: impl Params,
+        mut each: impl FnMut(Row<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let mut outcome = Ok(());
+        self.run(query, params, |rows| {
+            while let Some(columns) = rows.next_columns()? {
+                match each(Row::new(columns)) {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => break,
+                    Err(error) => {
+                        outcome = Err(error);
+                        break;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        outcome
     }
 
     /// Runs one statement that gives exactly one row.
@@ -105,12 +189,7 @@ impl<'a> Sql<'a> {
     /// [`ErrorKind::NoRows`] and [`ErrorKind::ManyRows`] when it gives none or more; what it wrote stays
     /// written. Others: see [`Sql`].
     pub fn query_one<T: DeserializeOwned>(&self, query: &str, params: impl Params) -> Result<T> {
-        self.query_optional(query, params)?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::NoRows,
-                "the query gave no row, and one was asked for: use `query_optional` if that can be",
-            )
-        })
+        self.query_optional(query, params)?.ok_or_else(no_rows)
     }
 
     /// Runs one statement that gives one row or none.
@@ -125,10 +204,7 @@ impl<'a> Sql<'a> {
         self.run(query, params, |rows| {
             let Some(value) = rows.read()? else { return Ok(None) };
             if rows.next()?.is_some() {
-                return Err(Error::new(
-                    ErrorKind::ManyRows,
-                    "the query gave more than one row: use `query_all`, or add `LIMIT 1`",
-                ));
+                return Err(many_rows());
             }
             Ok(Some(value))
         })
@@ -163,14 +239,11 @@ impl<'a> Sql<'a> {
         let mut batch = Batch::new(connection, sql);
         loop {
             self.store.guard.start("")?;
-            let next = batch.next().map_err(|error| self.store.failed(error))?;
+            let next = self.prepare(|| batch.next())?;
             let Some(mut statement) = next else { return Ok(()) };
             let text = statement.expanded_sql().ok_or_else(no_memory)?;
-            self.store.guard.check_renames(&text)?;
-            self.step(&mut statement, &text, (), |rows| {
-                while rows.next()?.is_some() {}
-                Ok(())
-            })?;
+            self.admit(&text)?;
+            self.step(&mut statement, &text, (), skip)?;
         }
     }
 
@@ -197,52 +270,143 @@ impl<'a> Sql<'a> {
         read: impl FnOnce(&mut Reader<'_, '_>) -> Result<R>,
     ) -> Result<R> {
         check_length(query, SQL_BYTES_MAX, "a statement")?;
+        self.prepared(query, |statement| self.step(statement, query, params, read))
+    }
+
+    /// Lends the statement of a text that has only one.
+    fn prepared<R>(
+        self,
+        query: &str,
+        run: impl FnOnce(&mut Statement<'_>) -> Result<R>,
+    ) -> Result<R> {
         let connection = self.store.enter()?;
         self.store.guard.start(query)?;
-        let mut statement =
-            connection.prepare_cached(query).map_err(|error| self.store.failed(error))?;
-        if let Err(refused) = self.store.guard.check_renames(query) {
+        let mut statement = self.prepare(|| connection.prepare_cached(query))?;
+        if let Err(refused) = self.admit(query) {
             // From the cache it would come without a question to the authorizer.
             statement.discard();
             return Err(refused);
         }
-        self.step(&mut statement, query, params, read)
+        run(&mut statement)
     }
 
-    fn step<R>(
+    /// Decides on a statement that has been prepared.
+    fn admit(self, text: &str) -> Result<()> {
+        self.store.guard.check_renames(text)?;
+        if self.store.guard.is_definition() {
+            // It may need functions that are not there. Statements prepared before would miss them only
+            // while they run.
+            self.store.enter()?.flush_prepared_statement_cache();
+        }
+        Ok(())
+    }
+
+    /// Prepares a statement of the user's, if need be with more functions than there were.
+    fn prepare<R>(self, mut prepare: impl FnMut() -> rusqlite::Result<R>) -> Result<R> {
+        let first = prepare();
+        let prepared = match first {
+            Err(error) if functions::is_missing(&error) && !self.store.functions.replace(true) => {
+                functions::install(self.store.enter()?).and_then(|()| prepare())
+            }
+            prepared => prepared,
+        };
+        prepared.map_err(|error| self.store.failed(error))
+    }
+
+    fn exec_script(self, script: &str, params: impl Params, counts: &mut Counts) -> Result<Buffer> {
+        let connection = self.store.enter()?;
+        let mut rest = script;
+        loop {
+            self.store.guard.start("")?;
+            let next = self.prepare(|| Batch::new(connection, rest).next())?;
+            let mut statement = next.ok_or_else(|| script::missing(rest.len() < script.len()))?;
+            let following = if statement.parameter_count() == 0 {
+                // Without parameters it is the statement as it was written.
+                let text = statement.expanded_sql().ok_or_else(no_memory)?;
+                rest.strip_prefix(text.as_str()).ok_or_else(script::empty)?
+            } else {
+                // Where it ends is not known, so what follows is tried.
+                connection.prepare(rest).map_err(|_| script::parameters_before_the_last())?;
+                ""
+            };
+            let text = &rest[..rest.len() - following.len()];
+            self.admit(text)?;
+            if following.trim_ascii().is_empty() {
+                return self.collect(&mut statement, text, params, counts, BUFFER_BYTES_MAX);
+            }
+            self.counted(&mut statement, counts, |statement| {
+                self.step(statement, text, (), skip).map(|rows| ((), rows))
+            })?;
+            rest = following;
+        }
+    }
+
+    /// Runs a statement and keeps its rows.
+    fn collect(
         self,
         statement: &mut Statement<'_>,
         text: &str,
         params: impl Params,
-        read: impl FnOnce(&mut Reader<'_, '_>) -> Result<R>,
+        counts: &mut Counts,
+        bytes_max: usize,
+    ) -> Result<Buffer> {
+        self.counted(statement, counts, |statement| {
+            let rows = self.step(statement, text, params, |rows| {
+                let mut buffer = Buffer::default();
+                while let Some(row) = rows.next()? {
+                    buffer.push(row, bytes_max)?;
+                }
+                Ok(buffer)
+            })?;
+            // Not before it ran: SQLite may have prepared it anew.
+            let rows = rows.with_names(statement.column_names());
+            let count = rows.len();
+            Ok((rows, count))
+        })
+    }
+
+    /// Adds what a statement reads and writes to the counts. `run` says how many rows it gave.
+    fn counted<'c, R>(
+        self,
+        statement: &mut Statement<'c>,
+        counts: &mut Counts,
+        run: impl FnOnce(&mut Statement<'c>) -> Result<(R, usize)>,
     ) -> Result<R> {
-        let writes = !statement.readonly() || is_optimize(text);
-        if writes {
-            self.store.check_may_write()?;
-        }
-        params.bind(&mut Binder::new(statement))?;
         let connection = self.store.enter()?;
-        let before = connection.total_changes();
-        let mut rows =
-            Reader { store: self.store, rows: statement.raw_query(), number: 0, failed: false };
-        let result = read(&mut rows);
-        // A write that is left half-way keeps its rows but skips its foreign key check.
-        let finished = if writes { rows.finish() } else { Ok(()) };
-        let failed = rows.failed;
-        drop(rows);
-        // `INSERT OR FAIL` fails and keeps what it inserted before.
-        if writes && (!failed || connection.total_changes() != before) {
-            self.store.mark_written();
+        // Of text without a statement there is none, and rusqlite panics when it is asked for its counters.
+        let may_be_none = statement.readonly() && statement.column_count() == 0;
+        if may_be_none && statement.expanded_sql().is_none() {
+            return Err(script::empty());
         }
-        finished.and(result)
+        let before = connection.total_changes();
+        statement.reset_status(StatementStatus::FullscanStep);
+        let (result, rows) = run(statement)?;
+        let steps = statement.get_status(StatementStatus::FullscanStep);
+        counts.read += u64::try_from(steps).unwrap_or_default().max(rows as u64);
+        counts.written += connection.total_changes() - before;
+        Ok(result)
     }
 }
 
-/// `PRAGMA optimize` writes statistics although SQLite calls it read-only.
-fn is_optimize(sql: &str) -> bool {
-    let sql = sql.trim_start();
-    sql.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("pragma"))
-        && sql.to_ascii_lowercase().contains("optimize")
+/// What the statements of a call did.
+#[derive(Default)]
+struct Counts {
+    read: u64,
+    written: u64,
+}
+
+pub(super) fn no_rows() -> Error {
+    Error::new(
+        ErrorKind::NoRows,
+        "the query gave no row, and one was asked for: use `query_optional` if that can be",
+    )
+}
+
+pub(super) fn many_rows() -> Error {
+    Error::new(
+        ErrorKind::ManyRows,
+        "the query gave more than one row: use `query_all`, or add `LIMIT 1`",
+    )
 }
 
 fn check_length(sql: &str, bytes_max: usize, what: &str) -> Result<()> {
@@ -259,150 +423,5 @@ fn no_memory() -> Error {
     Error::new(ErrorKind::Storage, "out of memory")
 }
 
-/// The rows of a statement that runs.
-struct Reader<'a, 's> {
-    store: &'a Store,
-    rows: Rows<'s>,
-    number: usize,
-    failed: bool,
-}
-
-impl<'s> Reader<'_, 's> {
-    fn next(&mut self) -> Result<Option<&rusqlite::Row<'s>>> {
-        self.number += 1;
-        self.rows.next().map_err(|error| {
-            self.failed = true;
-            self.store.failed(error)
-        })
-    }
-
-    fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
-        let number = self.number + 1;
-        self.next()?.map(|row| row::read(row, number)).transpose()
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        while !self.failed && self.next()?.is_some() {}
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::tests::turn_on_scratch;
-
-    #[test]
-    fn rows_changed() {
-        turn_on_scratch(|store| {
-            let sql = store.sql();
-            assert_eq!(sql.execute("CREATE TABLE t (x INTEGER PRIMARY KEY)", []).unwrap(), 0);
-            assert_eq!(sql.execute("INSERT INTO t VALUES (1), (2), (3)", []).unwrap(), 3);
-            assert_eq!(sql.execute("CREATE TABLE u (x)", []).unwrap(), 0);
-            assert_eq!(sql.execute("SELECT * FROM t", []).unwrap(), 0);
-            assert_eq!(sql.execute("UPDATE t SET x = x + 10 WHERE x > 1", []).unwrap(), 2);
-            assert_eq!(sql.execute("DELETE FROM t WHERE x > 50 RETURNING x", []).unwrap(), 0);
-            assert_eq!(sql.execute("DELETE FROM t RETURNING x", []).unwrap(), 3);
-        });
-    }
-
-    #[test]
-    fn one_optional_and_all() {
-        turn_on_scratch(|store| {
-            let sql = store.sql();
-            sql.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2)").unwrap();
-            assert_eq!(
-                sql.query_all::<i64>("SELECT x FROM t ORDER BY x DESC", []).unwrap(),
-                [2, 1]
-            );
-            let none = "SELECT x FROM t WHERE x = 9";
-            assert_eq!(sql.query_optional::<i64>(none, []).unwrap(), None);
-            assert_eq!(sql.query_one::<i64>(none, []).unwrap_err().kind(), ErrorKind::NoRows);
-            for error in [
-                sql.query_one::<i64>("SELECT x FROM t", []).unwrap_err(),
-                sql.query_optional::<i64>("SELECT x FROM t", []).unwrap_err(),
-            ] {
-                assert_eq!(error.kind(), ErrorKind::ManyRows);
-            }
-        });
-    }
-
-    #[test]
-    fn a_write_runs_to_its_end_whatever_is_read_of_it() {
-        turn_on_scratch(|store| {
-            let sql = store.sql();
-            sql.execute_batch(
-                "CREATE TABLE p (x INTEGER PRIMARY KEY); CREATE TABLE c (x REFERENCES p);
-                 INSERT INTO p VALUES (1), (2);",
-            )
-            .unwrap();
-            let insert = "INSERT INTO c VALUES (1), (2) RETURNING x";
-            assert_eq!(sql.query_one::<i64>(insert, []).unwrap_err().kind(), ErrorKind::ManyRows);
-            let error = sql.query_all::<String>(insert, []).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Conversion);
-            assert_eq!(sql.query_one::<i64>("SELECT count(*) FROM c", []).unwrap(), 4);
-            // The foreign key is checked although only one row was asked for.
-            let orphans = "INSERT INTO c VALUES (8), (9) RETURNING x";
-            let error = sql.query_one::<i64>(orphans, []).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Constraint);
-            assert_eq!(sql.query_one::<i64>("SELECT count(*) FROM c WHERE x > 2", []).unwrap(), 0);
-        });
-    }
-
-    #[test]
-    fn batches() {
-        turn_on_scratch(|store| {
-            let sql = store.sql();
-            sql.execute_batch("").unwrap();
-            sql.execute_batch("-- nothing\n ; ;").unwrap();
-            sql.execute_batch("CREATE TABLE t (x UNIQUE); INSERT INTO t VALUES (1); -- end")
-                .unwrap();
-            let batch =
-                "INSERT INTO t VALUES (2); INSERT INTO t VALUES (1); INSERT INTO t VALUES (3)";
-            assert_eq!(sql.execute_batch(batch).unwrap_err().kind(), ErrorKind::Constraint);
-            assert_eq!(sql.query_all::<i64>("SELECT x FROM t", []).unwrap(), [1, 2]);
-            let error = sql.execute_batch("INSERT INTO t VALUES (?)").unwrap_err();
-            assert_eq!(error.message(), "the statement has 1 parameters and 0 were given");
-        });
-    }
-
-    #[test]
-    fn no_statement_and_several() {
-        turn_on_scratch(|store| {
-            for empty in ["", "  ", "-- only a comment", ";"] {
-                let error = store.sql().execute(empty, []).unwrap_err();
-                assert_eq!(error.message(), "the SQL holds no statement", "{empty:?}");
-            }
-            let error = store.sql().execute("SELECT 1; SELECT 2", []).unwrap_err();
-            assert!(error.message().contains("execute_batch"), "{error}");
-            store.sql().execute("SELECT 1; -- end", []).unwrap();
-        });
-    }
-
-    #[test]
-    fn limits_of_length() {
-        turn_on_scratch(|store| {
-            let long = format!("SELECT '{}'", "x".repeat(100_000));
-            let error = store.sql().query_one::<String>(&long, []).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Limit);
-            assert_eq!(error.message(), "a statement has 100009 bytes, over the limit of 100000");
-            store.sql().execute_batch(&long).unwrap();
-            let value = vec![0_u8; 9 * 1_024 * 1_024];
-            let error = store.sql().execute("SELECT ?", [value]).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
-        });
-    }
-
-    #[test]
-    fn size_counts_pages_in_use() {
-        turn_on_scratch(|store| {
-            let sql = store.sql();
-            sql.execute_batch("CREATE TABLE t (x)").unwrap();
-            let small = sql.database_size().unwrap();
-            sql.execute("INSERT INTO t VALUES (zeroblob(100000))", []).unwrap();
-            assert!(sql.database_size().unwrap() >= small + 90_000);
-            sql.execute("DELETE FROM t", []).unwrap();
-            assert_eq!(sql.database_size().unwrap(), small);
-        });
-    }
-}
+mod tests;

@@ -2,7 +2,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::engine::{Directory, JournaledEngine, RealDisk, Scratch};
+use crate::engine::{
+    Catalogue, Directory, JournaledEngine, OnDamage, RealDisk, Scratch, WriteLimits,
+};
 use crate::id::{LocationHint, RawId};
 
 pub(super) const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -22,22 +24,36 @@ pub(super) fn store_on(data: &Path, schema: &'static [MigrationInfo]) -> Store {
 }
 
 /// The engine of a data directory that nobody else has open.
-fn engine_on(data: &Path) -> Arc<dyn Engine> {
+pub(super) fn engine_on(data: &Path) -> Arc<dyn Engine> {
     let directory = Directory::open(data).unwrap();
+    let catalogue = Arc::new(Catalogue::open(directory.path()).unwrap());
     Arc::new(
-        JournaledEngine::open(directory, Arc::new(RealDisk), Arc::new(|| NOW), u64::MAX).unwrap(),
+        JournaledEngine::open(
+            directory,
+            Arc::new(RealDisk),
+            Arc::new(|| NOW),
+            WriteLimits { checkpoint_distance: u64::MAX, ..WriteLimits::default() },
+            OnDamage::Refuse,
+            catalogue,
+        )
+        .unwrap(),
     )
 }
 
 /// The file of the object `home`.
-fn object_file(data: &Path) -> std::path::PathBuf {
+pub(super) fn object_file(data: &Path) -> std::path::PathBuf {
     let id = identity(None).id.to_string();
     data.join("objects/+counter").join(&id[2..4]).join(format!("{id}.db"))
 }
 
+/// A store that keeps nothing.
+pub(super) fn scratch() -> Store {
+    Store::new(Arc::new(Scratch), identity(None), &[])
+}
+
 /// Runs one writing turn on a store that keeps nothing.
 pub(super) fn turn_on_scratch(turn: impl FnOnce(&Store)) {
-    let mut store = Store::new(Arc::new(Scratch), identity(None), &[]);
+    let mut store = scratch();
     store.begin_turn(Access::Write);
     turn(&store);
     store.rollback_turn();
@@ -175,6 +191,96 @@ fn a_transaction_that_sqlite_ends_dooms_the_turn() {
 }
 
 #[test]
+fn a_statement_that_is_left_half_done_dooms_the_turn() {
+    let recursion = "CREATE TABLE t (a); CREATE TRIGGER r AFTER INSERT ON t WHEN NEW.a > 0 BEGIN
+        INSERT INTO t VALUES (NEW.a - 1); END";
+    let mut store = scratch();
+    write(&mut store, recursion);
+    for (depth, works) in [(999, true), (1_001, false)] {
+        store.begin_turn(Access::Write);
+        store.sql().execute_batch("PRAGMA recursive_triggers = ON").unwrap();
+        let inserted = store.sql().execute("INSERT INTO t VALUES (?)", [depth]);
+        assert_eq!(inserted.is_ok(), works, "{depth}");
+        let Err(error) = inserted else {
+            store.commit_turn(|| NOW).unwrap();
+            continue;
+        };
+        assert_eq!(error.kind(), ErrorKind::Sql);
+        assert!(error.message().contains("1,000 times deep"), "{error}");
+        assert_eq!(store.commit_turn(|| NOW).unwrap_err().kind(), ErrorKind::RolledBack);
+    }
+    assert_eq!(count(&mut store, "t"), 1_000);
+}
+
+#[test]
+fn what_changes_no_row_is_no_write() {
+    let mut store = scratch();
+    write(&mut store, "CREATE TABLE t (x); CREATE TABLE n (x INTEGER PRIMARY KEY AUTOINCREMENT)");
+    for (sql, writes) in [
+        ("UPDATE t SET x = 1", false),
+        ("/* all */ delete from t WHERE x = 2", false),
+        ("DELETE FROM t RETURNING x", false),
+        ("SELECT 1", false),
+        ("INSERT OR IGNORE INTO n SELECT x FROM t", true),
+        ("ANALYZE", true),
+        ("CREATE INDEX i ON t (x)", true),
+        ("INSERT INTO t VALUES (1)", true),
+        ("UPDATE t SET x = 1", true),
+    ] {
+        store.begin_turn(Access::Write);
+        store.sql().execute(sql, []).unwrap();
+        assert_eq!(store.wrote(), writes, "{sql}");
+        store.commit_turn(|| NOW).unwrap();
+    }
+}
+
+#[test]
+fn an_update_of_nothing_stores_nothing() {
+    const SCHEMA: [MigrationInfo; 1] = [MigrationInfo {
+        number: 1,
+        name: "create",
+        checksum: 0,
+        sql: &[],
+        apply: |db| db.execute_batch("CREATE TABLE t (x)"),
+    }];
+    let data = tempfile::tempdir().unwrap();
+    let mut store = store_on(data.path(), &SCHEMA);
+    store.activate(NOW).unwrap();
+    store.begin_turn(Access::Write);
+    store.sql().execute("UPDATE t SET x = 1", []).unwrap();
+    store.commit_turn(|| NOW).unwrap();
+    assert!(!store.is_stored());
+    write(&mut store, "INSERT INTO t VALUES (1)");
+    assert!(store.is_stored());
+}
+
+/// A type that nobody can read.
+#[derive(Debug)]
+struct Explosive;
+
+impl<'de> serde::Deserialize<'de> for Explosive {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("read")
+    }
+}
+
+#[test]
+fn a_panic_in_a_reader_loses_no_write() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let mut store = scratch();
+    write(&mut store, "CREATE TABLE t (x)");
+    store.begin_turn(Access::Write);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        let insert = "INSERT INTO t VALUES (1), (2) RETURNING x";
+        drop(store.sql().query_all::<Explosive>(insert, []));
+    }));
+    assert!(caught.is_err());
+    assert!(store.wrote());
+    store.commit_turn(|| NOW).unwrap();
+    assert_eq!(count(&mut store, "t"), 2);
+}
+
+#[test]
 fn a_deferred_constraint_fails_the_commit() {
     let data = tempfile::tempdir().unwrap();
     let mut store = store_on(data.path(), &[]);
@@ -289,4 +395,60 @@ fn a_store_may_change_threads() {
     fn is_send<T: Send>() {}
     is_send::<Store>();
     is_send::<Receipt>();
+}
+
+/// What the catalogue says of the object `home`.
+fn listed(data: &Path) -> Option<(Option<String>, u64)> {
+    let key = ObjectKey { class: Arc::from("Counter"), id: identity(None).id };
+    let row = Catalogue::open(data).unwrap().object(&key).unwrap()?;
+    assert!(!row.deleted && row.created_ms.is_some());
+    Some((row.about.name.map(|name| name.to_string()), row.stamp.commit))
+}
+
+#[test]
+fn the_catalogue_lists_an_object_with_its_name() {
+    let data = tempfile::tempdir().unwrap();
+    let mut store = store_on(data.path(), &[]);
+    write(&mut store, "CREATE TABLE a (x)");
+    write(&mut store, "CREATE TABLE b (x)");
+    drop(store);
+    assert_eq!(listed(data.path()), Some((Some("home".to_owned()), 2)));
+    // A name that becomes known later.
+    let data = tempfile::tempdir().unwrap();
+    let mut store = Store::new(engine_on(data.path()), identity(None), &[]);
+    write(&mut store, "CREATE TABLE a (x)");
+    drop(store);
+    assert_eq!(listed(data.path()), Some((None, 1)));
+    let mut store = store_on(data.path(), &[]);
+    store.activate(NOW).unwrap();
+    write(&mut store, "CREATE TABLE b (x)");
+    drop(store);
+    assert_eq!(listed(data.path()), Some((Some("home".to_owned()), 2)));
+}
+
+#[test]
+fn a_catalogue_that_was_lost_is_made_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let mut store = store_on(data.path(), &[]);
+    write(&mut store, "CREATE TABLE a (x)");
+    drop(store);
+    let path = data.path().join("catalogue.db");
+    let losses: [fn(&Path); 2] = [
+        |path| std::fs::remove_file(path).unwrap(),
+        |path| {
+            let connection = Connection::open(path).unwrap();
+            connection.execute_batch("DELETE FROM objects; DELETE FROM classes").unwrap();
+        },
+    ];
+    for lose in losses {
+        lose(&path);
+        drop(engine_on(data.path()));
+        assert_eq!(listed(data.path()), Some((Some("home".to_owned()), 1)));
+        // The class has its key again, also under a new name.
+        let catalogue = Catalogue::open(data.path()).unwrap();
+        assert_eq!(&*catalogue.resolve("Tally", &["Counter"]).unwrap(), "Counter");
+    }
+    std::fs::write(&path, "no database at all, but long enough to be one".repeat(100)).unwrap();
+    let error = Catalogue::open(data.path()).unwrap_err();
+    assert!(error.message().contains("move it away"), "{error}");
 }

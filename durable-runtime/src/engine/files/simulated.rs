@@ -84,6 +84,9 @@ struct State {
     total: u64,
     faults: Vec<(Trigger, Fault)>,
     crashed: bool,
+    lacks_filesystem_sync: bool,
+    open_files: usize,
+    open_files_max: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +136,16 @@ impl SimulatedDisk {
     /// Forgets the faults that have not happened; says how many.
     pub(crate) fn clear_faults(&self) -> usize {
         std::mem::take(&mut self.state.lock().faults).len()
+    }
+
+    /// From now on the system cannot sync a whole file system.
+    pub(crate) fn take_filesystem_sync(&self) {
+        self.state.lock().lacks_filesystem_sync = true;
+    }
+
+    /// At most so many files can be open.
+    pub(crate) fn limit_open_files(&self, files: usize) {
+        self.state.lock().open_files_max = Some(files);
     }
 
     /// How often each site was called.
@@ -213,8 +226,12 @@ impl SimulatedDisk {
         fault.map_or(Ok(state), |fault| Err(fault.error()))
     }
 
-    fn file(&self, node: u64) -> Arc<dyn DiskFile> {
-        Arc::new(SimulatedFile { disk: self.clone(), node })
+    fn file(&self, state: &mut State, node: u64) -> io::Result<Arc<dyn DiskFile>> {
+        if state.open_files_max.is_some_and(|files| state.open_files >= files) {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        state.open_files += 1;
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), node }))
     }
 
     /// A call on an open file, under the name that the file has now.
@@ -237,7 +254,7 @@ impl Fault {
 }
 
 /// The name of a file without its digits, so that all files of a kind have one site.
-fn kind_of_file(path: &Path) -> String {
+pub(crate) fn kind_of_file(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut kind = String::new();
     for letter in name.unwrap_or_default().chars() {
@@ -402,12 +419,13 @@ impl Disk for SimulatedDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let node = state.find(path).unwrap_or_else(|_| state.make(path, false));
-        Ok(self.file(node))
+        self.file(&mut state, node)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let node = self.checked("open", path)?.find(path)?;
-        Ok(self.file(node))
+        let mut state = self.checked("open", path)?;
+        let node = state.find(path)?;
+        self.file(&mut state, node)
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -466,6 +484,9 @@ impl Disk for SimulatedDisk {
             }
             return Err(fault.error());
         }
+        if state.lacks_filesystem_sync {
+            return Ok(FilesystemSync::Unsupported);
+        }
         state.nodes.values_mut().for_each(Node::sync);
         let changes = std::mem::take(&mut state.changes);
         for change in &changes {
@@ -479,6 +500,12 @@ impl Disk for SimulatedDisk {
 struct SimulatedFile {
     disk: SimulatedDisk,
     node: u64,
+}
+
+impl Drop for SimulatedFile {
+    fn drop(&mut self) {
+        self.disk.state.lock().open_files -= 1;
+    }
 }
 
 impl SimulatedFile {

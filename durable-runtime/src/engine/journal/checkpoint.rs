@@ -49,7 +49,7 @@ pub(super) struct CheckpointFile {
 impl CheckpointFile {
     /// Opens the file, which is made if there is none. `sequence` is what is stored, or 0.
     pub(super) fn open(disk: &dyn Disk, folder: &Path, sequence: u64) -> Result<CheckpointFile> {
-        let path = folder.join(FILE_NAME);
+        let path = path_in(folder);
         let file = disk.create(&path).map_err(|error| io_error("create", &path, &error))?;
         let prepared = file.len().and_then(|length| match length {
             length if length == 2 * SLOT_BYTES as u64 => Ok(()),
@@ -109,12 +109,17 @@ impl Slot {
     }
 }
 
+/// Where the file is.
+pub(crate) fn path_in(folder: &Path) -> PathBuf {
+    folder.join(FILE_NAME)
+}
+
 /// What the file says.
 ///
 /// # Errors
 /// When it cannot be read or is of another version.
 pub(crate) fn read(disk: &dyn Disk, folder: &Path) -> Result<Stored> {
-    let path = folder.join(FILE_NAME);
+    let path = path_in(folder);
     let read = || -> io::Result<Option<Vec<u8>>> {
         if !disk.exists(&path)? {
             return Ok(None);

@@ -26,6 +26,7 @@ pub(super) struct Core {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) folder: PathBuf,
     pub(super) options: Options,
+    pub(super) generation: u64,
     pub(super) state: Mutex<State>,
     /// Changes under the lock of `state` only.
     pub(super) epoch: AtomicU64,
@@ -82,6 +83,7 @@ impl Core {
     fn enqueue(&self, state: &mut State, frames: Vec<OpenFrame>) -> Appended {
         let before = state.gathered_bytes();
         let was_empty = !state.has_gathered();
+        let wanted = state.wants_segment(self.options.ready_min);
         let ready = state.ready();
         let (ticket, position) = state.push(frames);
         // With the frames that end segments, as the flush will count them.
@@ -89,7 +91,7 @@ impl Core {
         if was_empty {
             self.gathered.notify_one();
         }
-        if state.ready() < ready {
+        if state.ready() < ready || (!wanted && state.wants_segment(self.options.ready_min)) {
             self.refill.notify_one();
         }
         Appended { receipt: Receipt::pending(&self.watermark, ticket), position, end: state.end() }

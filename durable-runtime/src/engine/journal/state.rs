@@ -101,6 +101,13 @@ impl State {
         self.ready.len()
     }
 
+    /// Whether a segment is to be made ahead. A new journal that is hardly written to needs none: most
+    /// programs that are started for a moment end within the first segment.
+    pub(super) fn wants_segment(&self, ready_min: usize) -> bool {
+        let is_in_use = self.made > 0 || self.offset > self.current().head.bytes / 4;
+        is_in_use && self.ready() < ready_min
+    }
+
     pub(super) fn add_ready(&mut self, segment: Segment) {
         debug_assert!(segment.head.number > self.current().head.number);
         self.ready.push_back(Arc::new(segment));

@@ -5,9 +5,12 @@
 //!    once the checkpoint is complete.
 //! 2. Every object with newer pages writes them back, after the records that hold them are durable.
 //! 3. All files are synced.
-//! 4. The checkpoint is *complete*: the journal durably notes where redo starts, and recycles what lies before.
+//! 4. The list of objects learns what is new.
+//! 5. The checkpoint is *complete*: the journal durably notes where redo starts, and recycles what lies before.
 //!
-//! A crash before 4 redoes from the checkpoint before, whose images cover every page that was touched since.
+//! An object whose file cannot be written does not keep the others from 2 and 3; but 4 and 5 wait until it can.
+//!
+//! A crash before 5 redoes from the checkpoint before, whose images cover every page that was touched since.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,8 +18,8 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Shared;
 use super::entry::Entry;
+use super::{Shared, WriteLimits};
 use crate::engine::files::FilesystemSync;
 use crate::engine::journal::Journal;
 use crate::{Error, ErrorKind, Result};
@@ -32,27 +35,31 @@ pub(super) struct Checkpointer {
 pub(super) struct Waker {
     shared: Arc<Shared>,
     signal: Arc<Signal>,
-    distance: u64,
+    limits: WriteLimits,
 }
 
 #[derive(Default)]
 struct Signal {
-    wanted: Mutex<Wanted>,
+    rounds: Mutex<Rounds>,
     changed: Condvar,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Wanted {
-    #[default]
-    Nothing,
-    Checkpoint,
-    /// A last one, and then the end.
-    End,
+/// What was asked for, and what became of it.
+#[derive(Default)]
+struct Rounds {
+    is_wanted: bool,
+    is_ending: bool,
+    begun: u64,
+    ended: u64,
+    /// Why the last one failed, if it did.
+    failure: Option<Error>,
+    /// The thread is gone.
+    is_over: bool,
 }
 
 impl Checkpointer {
-    pub(super) fn start(shared: Arc<Shared>, distance: u64) -> Result<Self> {
-        let waker = Waker::new(Arc::clone(&shared), distance);
+    pub(super) fn start(shared: Arc<Shared>, limits: WriteLimits) -> Result<Self> {
+        let waker = Waker::new(Arc::clone(&shared), limits);
         let signal = Arc::clone(&waker.signal);
         let thread = std::thread::Builder::new()
             .name("durable-checkpoint".to_owned())
@@ -66,66 +73,115 @@ impl Checkpointer {
     pub(super) fn waker(&self) -> Waker {
         self.waker.clone()
     }
-}
 
-impl Waker {
-    pub(super) fn new(shared: Arc<Shared>, distance: u64) -> Self {
-        Waker { shared, signal: Arc::default(), distance }
-    }
-
-    /// Wakes the thread if the journal has grown enough since the last checkpoint.
-    pub(super) fn wake_if_due(&self) {
-        if self.shared.logged.load(Ordering::Relaxed) >= self.distance {
-            self.signal.want(Wanted::Checkpoint);
-        }
-    }
-}
-
-impl Signal {
-    fn want(&self, what: Wanted) {
-        let mut wanted = self.wanted.lock();
-        if *wanted == Wanted::Nothing || what == Wanted::End {
-            *wanted = what;
-            self.changed.notify_one();
-        }
-    }
-
-    fn wait(&self) -> Wanted {
-        let mut wanted = self.wanted.lock();
-        while *wanted == Wanted::Nothing {
-            self.changed.wait(&mut wanted);
-        }
-        *wanted
-    }
-
-    fn done(&self) {
-        let mut wanted = self.wanted.lock();
-        if *wanted == Wanted::Checkpoint {
-            *wanted = Wanted::Nothing;
-        }
-    }
-}
-
-impl Checkpointer {
     /// Makes a last checkpoint and ends the thread.
     pub(super) fn stop(&mut self) {
-        self.waker.signal.want(Wanted::End);
+        self.waker.signal.rounds.lock().is_ending = true;
+        self.waker.signal.changed.notify_all();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the checkpoint thread has panicked");
         }
     }
 }
 
-fn run(shared: &Shared, signal: &Signal) {
-    loop {
-        let wanted = signal.wait();
-        if let Err(error) = checkpoint(shared) {
-            tracing::error!(%error, "a checkpoint failed; the journal keeps what it would have written");
+impl Waker {
+    pub(super) fn new(shared: Arc<Shared>, limits: WriteLimits) -> Self {
+        Waker { shared, signal: Arc::default(), limits }
+    }
+
+    /// Wakes the thread if the journal has grown enough since the last checkpoint, or memory is half full.
+    pub(super) fn wake_if_due(&self) {
+        if self.shared.logged.load(Ordering::Relaxed) >= self.limits.checkpoint_distance
+            || self.shared.unwritten_bytes() > self.limits.unwritten_bytes_max / 2
+        {
+            self.signal.want(&mut self.signal.rounds.lock());
         }
-        if wanted == Wanted::End {
+    }
+
+    /// Waits on this thread until what waits in memory for the files is within its limit. The caller holds
+    /// no lock; what is waited for are threads of the engine, which need nobody else.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StorageFull`] when the files cannot be written, and so it stays too much.
+    pub(super) fn make_room(&self) -> Result<()> {
+        while self.shared.unwritten_bytes() > self.limits.unwritten_bytes_max {
+            let Err(error) = self.signal.round() else { continue };
+            // One file that cannot be written does not keep the others from making room.
+            if self.shared.unwritten_bytes() > self.limits.unwritten_bytes_max {
+                let text = format!(
+                    "too much is waiting in memory for the objects' files, which cannot be written: {}",
+                    error.message()
+                );
+                return Err(Error::new(ErrorKind::StorageFull, text));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Signal {
+    fn want(&self, rounds: &mut Rounds) {
+        if !rounds.is_wanted {
+            rounds.is_wanted = true;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for a checkpoint that begins after this call.
+    fn round(&self) -> Result<()> {
+        let mut rounds = self.rounds.lock();
+        let number = rounds.begun + 1;
+        self.want(&mut rounds);
+        while rounds.ended < number && !rounds.is_over {
+            self.changed.wait(&mut rounds);
+        }
+        if rounds.is_over {
+            return Err(Error::new(ErrorKind::ShutDown, "the engine has been closed"));
+        }
+        rounds.failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Waits until a checkpoint is to begin; says whether it is the last.
+    fn begin(&self) -> bool {
+        let mut rounds = self.rounds.lock();
+        while !rounds.is_wanted && !rounds.is_ending {
+            self.changed.wait(&mut rounds);
+        }
+        rounds.is_wanted = false;
+        rounds.begun += 1;
+        rounds.is_ending
+    }
+
+    fn end(&self, outcome: Result<()>) {
+        let mut rounds = self.rounds.lock();
+        rounds.ended = rounds.begun;
+        rounds.failure = outcome.err();
+        self.changed.notify_all();
+    }
+}
+
+fn run(shared: &Shared, signal: &Signal) {
+    let _over = Over(signal);
+    loop {
+        let is_last = signal.begin();
+        let outcome = checkpoint(shared);
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "a checkpoint failed; the journal keeps everything until one succeeds");
+        }
+        signal.end(outcome);
+        if is_last {
             return;
         }
-        signal.done();
+    }
+}
+
+/// Nobody waits for a thread that has ended, or panicked.
+struct Over<'a>(&'a Signal);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.rounds.lock().is_over = true;
+        self.0.changed.notify_all();
     }
 }
 
@@ -139,18 +195,40 @@ pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) ->
     let (_, position) = shared.journal.begin_checkpoint();
     shared.logged.store(0, Ordering::Relaxed);
     between();
-    let entries: Vec<Arc<Entry>> = shared.entries.lock().values().map(Arc::clone).collect();
-    for entry in &entries {
-        entry.write_back(&shared.unsynced)?;
-        between();
-    }
+    let entries = shared.entries.all();
+    let written = write_back(shared, &entries, between);
     sync(shared)?;
     between();
-    shared.journal.complete_checkpoint(position)?;
-    for entry in entries {
-        shared.forget_if_idle(&entry);
+    // What one object lacks in its file is in the journal before this position, perhaps.
+    if written.is_ok() {
+        shared.unlisted.store(&shared.index)?;
+        between();
+        shared.journal.complete_checkpoint(position)?;
     }
-    Ok(())
+    for entry in entries {
+        shared.entries.forget_if_idle(&entry);
+    }
+    written
+}
+
+/// Brings the files of all objects up to date. One that cannot be written does not keep the others from it.
+fn write_back(shared: &Shared, entries: &[Arc<Entry>], between: &mut dyn FnMut()) -> Result<()> {
+    let mut failed = 0_usize;
+    let mut first = None;
+    for entry in entries {
+        if let Err(error) = entry.write_back(&shared.unsynced) {
+            if shared.journal.failure().is_some() {
+                return Err(error);
+            }
+            tracing::error!(object = %entry.key, %error, "an object's file is behind; the next checkpoint tries again");
+            failed += 1;
+            first.get_or_insert(error);
+        }
+        between();
+    }
+    let Some(error) = first else { return Ok(()) };
+    let text = format!("{failed} files could not be written, the first one: {}", error.message());
+    Err(Error::new(error.kind(), text))
 }
 
 /// Makes every file durable that was written since the last checkpoint.

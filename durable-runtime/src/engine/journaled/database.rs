@@ -10,10 +10,9 @@ use super::checkpoint::Waker;
 use super::entry::{Entry, State, wait};
 use crate::engine::journal::{Journal, Refusal};
 use crate::engine::overlay::{Change, Changes, MIGRATION_BYTES_MAX, TURN_BYTES_MAX};
-use crate::engine::pagestore::Stamp;
 use crate::engine::record::{AlarmChange, Commit, Draft, Effects};
-use crate::engine::vfs::{ObjectConnection, open_connection};
-use crate::engine::{Configure, Database, Receipt, sqlite};
+use crate::engine::vfs::{ObjectConnection, connection_bytes, open_connection};
+use crate::engine::{About, Configure, Database, Receipt, sqlite};
 use crate::{Error, ErrorKind, Result};
 
 pub(super) struct JournaledDatabase {
@@ -22,6 +21,8 @@ pub(super) struct JournaledDatabase {
     entry: Arc<Entry>,
     shared: Arc<Shared>,
     checkpoints: Waker,
+    /// Who the object is, for the next record.
+    about: About,
     /// Cleared when SQLite and the overlay no longer agree.
     usable: bool,
     _closer: Closer,
@@ -42,6 +43,7 @@ impl JournaledDatabase {
             entry,
             shared,
             checkpoints,
+            about: About::default(),
             usable: true,
             _closer: closer,
         })
@@ -78,17 +80,15 @@ impl JournaledDatabase {
             if changes.is_empty() {
                 return Ok(state.latest.clone());
             }
-            let time_ms = now_ms.max(state.time_ms);
-            let draft = draft(&entry, &state, &changes, time_ms)?;
+            let time_ms = now_ms.max(state.stamp.time_ms);
+            let draft = draft(&entry, &state, &changes, time_ms, &self.about)?;
             match self.shared.append(epoch, state.stamp.commit, draft) {
                 Ok(receipt) => {
                     entry.file.overlay().accept(epoch.0);
-                    let commit = state.stamp.commit + 1;
-                    *state = State {
-                        stamp: Stamp { commit, ..state.stamp },
-                        latest: receipt.clone(),
-                        time_ms,
-                    };
+                    let created_ms = (changes.size_before == 0).then_some(time_ms);
+                    entry.note_news(std::mem::take(&mut self.about), created_ms);
+                    state.committed(&receipt, time_ms);
+                    entry.account(&state);
                     return Ok(receipt);
                 }
                 // A checkpoint has begun meanwhile: pages that were differences must be images.
@@ -97,20 +97,66 @@ impl JournaledDatabase {
             }
         }
     }
+
+    /// Makes the object's deletion a record of the journal.
+    fn append_deletion(&mut self, now_ms: i64) -> Result<Receipt> {
+        let entry = Arc::clone(&self.entry);
+        let mut state = entry.state.lock();
+        if !entry.is_stored() {
+            return Ok(state.latest.clone());
+        }
+        let time_ms = now_ms.max(state.stamp.time_ms);
+        loop {
+            let draft = Draft::new(&Commit {
+                effects: Effects { deletes: true, ..Effects::default() },
+                ..commit_of(&entry, &state, time_ms)
+            })?;
+            match self.shared.append(
+                self.shared.journal.checkpoint_epoch(),
+                state.stamp.commit,
+                draft,
+            ) {
+                Ok(receipt) => {
+                    state.committed(&receipt, time_ms);
+                    entry.deleted(&mut state, &self.shared.template);
+                    return Ok(receipt);
+                }
+                Err(Refusal::Stale) => {}
+                Err(Refusal::Failed(error)) => return Err(error),
+            }
+        }
+    }
 }
 
-fn draft(entry: &Entry, state: &State, changes: &Changes, time_ms: i64) -> Result<Draft> {
-    let is_new = changes.size_before == 0;
-    let mut draft = Draft::new(&Commit {
+/// The object's next commit, without anything that it does.
+fn commit_of<'a>(entry: &'a Entry, state: &State, time_ms: i64) -> Commit<'a> {
+    Commit {
         object: &entry.key,
         epoch: state.stamp.epoch,
         number: state.stamp.commit + 1,
         time_ms,
-        database_pages: changes.size,
-        effects: Effects { creates: is_new, ..Effects::default() },
+        database_pages: 0,
+        effects: Effects::default(),
         name: None,
         location_hint: None,
         alarm: AlarmChange::Unchanged,
+    }
+}
+
+fn draft(
+    entry: &Entry,
+    state: &State,
+    changes: &Changes,
+    time_ms: i64,
+    about: &About,
+) -> Result<Draft> {
+    let is_new = changes.size_before == 0;
+    let mut draft = Draft::new(&Commit {
+        database_pages: changes.size,
+        effects: Effects { creates: is_new, ..Effects::default() },
+        name: about.name.as_deref(),
+        location_hint: about.location_hint.as_deref(),
+        ..commit_of(entry, state, time_ms)
     })?;
     for Change { number, before, after, first_touch } in &changes.pages {
         let previous = before.as_deref().filter(|_| !first_touch);
@@ -136,6 +182,15 @@ impl Database for JournaledDatabase {
         !self.usable
     }
 
+    fn memory_bytes(&self) -> usize {
+        let overlay = self.entry.file.overlay();
+        connection_bytes(overlay.size()) + overlay.committed_bytes()
+    }
+
+    fn describe(&mut self, about: About) {
+        self.about = about;
+    }
+
     fn begin(&self) -> Result<()> {
         // A journal that has failed lies about nothing, but it promises nothing either.
         if let Some(error) = self.shared.journal.failure() {
@@ -152,6 +207,10 @@ impl Database for JournaledDatabase {
     fn commit(&mut self) -> Result<Receipt> {
         // First of all: the clock may be a user's, and panic.
         let now_ms = self.shared.now_ms();
+        if let Err(error) = self.checkpoints.make_room() {
+            self.rollback()?;
+            return Err(error);
+        }
         self.commit_connection()?;
         let appended = self.append(now_ms);
         if appended.is_err() {
@@ -160,8 +219,9 @@ impl Database for JournaledDatabase {
             self.usable = false;
         }
         self.checkpoints.wake_if_due();
-        // Turns wait when the disk cannot keep up: what is not flushed is held in memory.
-        wait(self.shared.journal.relief())?;
+        // Turns wait when the disk cannot keep up: what is not flushed is held in memory. If the journal fails
+        // meanwhile, nobody knows what became of the record, and its receipt says so.
+        let _ = wait(self.shared.journal.relief());
         appended
     }
 
@@ -175,6 +235,16 @@ impl Database for JournaledDatabase {
         self.commit_connection()?;
         self.entry.file.overlay().accept_provisional();
         Ok(())
+    }
+
+    fn delete(&mut self) -> Result<Receipt> {
+        let now_ms = self.shared.now_ms();
+        self.rollback()?;
+        let receipt = self.append_deletion(now_ms)?;
+        // SQLite believes in pages that are gone.
+        self.usable = false;
+        self.checkpoints.wake_if_due();
+        Ok(receipt)
     }
 
     fn rollback(&mut self) -> Result<()> {
@@ -200,14 +270,16 @@ struct Closer {
 impl Drop for Closer {
     fn drop(&mut self) {
         if !self.entry.is_stored() {
-            // Provisional pages are nobody's: the next opening begins with the template again.
-            self.shared.entries.lock().remove(&self.entry.key);
+            // Provisional pages are nobody's: the next opening begins with the template again. A file that
+            // is to be removed waits for the next checkpoint, which a deletion need not wait for.
+            self.entry.file.overlay().reset(&self.shared.template);
+            self.shared.entries.forget_if_idle(&self.entry);
             return;
         }
         if let Err(error) = self.entry.write_back(&self.shared.unsynced) {
             tracing::error!(object = %self.entry.key, %error, "an object could not be written back");
         }
-        self.shared.forget_if_idle(&self.entry);
+        self.shared.entries.forget_if_idle(&self.entry);
     }
 }
 

@@ -6,11 +6,13 @@ use std::thread::Thread;
 
 use parking_lot::Mutex;
 
+use super::memory::Share;
 use crate::Result;
-use crate::engine::overlay::Template;
+use crate::engine::catalogue::{Row, Unlisted};
+use crate::engine::overlay::{Snapshot, Template};
 use crate::engine::pagestore::{PageStore, Stamp};
 use crate::engine::vfs::{ObjectFile, Vfs};
-use crate::engine::{ObjectKey, Receipt};
+use crate::engine::{About, ObjectKey, Receipt};
 use crate::{Error, ErrorKind};
 
 /// An object with a connection, or with pages that its file lacks.
@@ -21,29 +23,67 @@ pub(super) struct Entry {
     pub(super) state: Mutex<State>,
     /// Held while pages are written to the file.
     writer: Mutex<()>,
+    /// Changes under the lock of `state`.
+    unwritten: Share,
+    /// What is new for the list of objects, besides the commit number.
+    news: Mutex<Row>,
+    /// Where that goes, together with what is written to the file.
+    unlisted: Arc<Unlisted>,
 }
 
 /// The last commit of an object.
 pub(super) struct State {
     pub(super) stamp: Stamp,
     pub(super) latest: Receipt,
-    /// Time of the last commit: the next one is not earlier.
-    pub(super) time_ms: i64,
+    /// Whether the file holds an object that was deleted since: it is to be overwritten or removed.
+    is_file_obsolete: bool,
+    /// How often the object was deleted.
+    deletions: u64,
+}
+
+impl State {
+    /// Takes note that the next commit was appended.
+    pub(super) fn committed(&mut self, receipt: &Receipt, time_ms: i64) {
+        self.stamp.commit += 1;
+        self.latest = receipt.clone();
+        self.stamp.time_ms = time_ms;
+    }
+}
+
+/// What a file lacks.
+enum Lag {
+    Pages(Snapshot),
+    /// It should not be there.
+    Removal,
 }
 
 impl Entry {
+    /// An object as its store has it; `first` is where one that is created now begins to count.
     pub(super) fn open(
         key: ObjectKey,
         vfs: &Arc<Vfs>,
         store: Arc<dyn PageStore>,
         template: &Template,
+        first: Stamp,
+        unwritten: Share,
+        unlisted: &Arc<Unlisted>,
     ) -> Result<Entry> {
         let stamp = store.stamp().map_err(|error| {
             Error::new(ErrorKind::Storage, format!("cannot read the file of {key}: {error}"))
         })?;
         let file = Arc::new(ObjectFile::open(vfs, store, template)?);
-        let state = State { stamp, latest: Receipt::durable(), time_ms: 0 };
-        Ok(Entry { key, file, state: Mutex::new(state), writer: Mutex::default() })
+        let stamp = if file.overlay().is_stored() { stamp } else { first };
+        let state =
+            State { stamp, latest: Receipt::durable(), is_file_obsolete: false, deletions: 0 };
+        Ok(Entry {
+            key,
+            file,
+            state: Mutex::new(state),
+            writer: Mutex::default(),
+            unwritten,
+            news: Mutex::default(),
+            unlisted: Arc::clone(unlisted),
+        })
     }
 
     /// Whether a commit was ever logged.
@@ -51,9 +91,39 @@ impl Entry {
         self.file.overlay().is_stored()
     }
 
+    /// Remembers what a commit says of the object, for the list of objects.
+    pub(super) fn note_news(&self, about: About, created_ms: Option<i64>) {
+        if created_ms.is_none() && about == About::default() {
+            return;
+        }
+        let mut news = self.news.lock();
+        news.about.merge(about);
+        news.created_ms = created_ms.or(news.created_ms);
+    }
+
     /// Whether the file lacks something that is committed.
-    pub(super) fn has_newer_pages(&self) -> bool {
-        self.file.overlay().snapshot().is_some()
+    pub(super) fn lags(&self) -> bool {
+        self.lag(&self.state.lock()).is_some()
+    }
+
+    fn lag(&self, state: &State) -> Option<Lag> {
+        let overlay = self.file.overlay();
+        let removal = || (state.is_file_obsolete && !overlay.is_stored()).then_some(Lag::Removal);
+        overlay.snapshot().map(Lag::Pages).or_else(removal)
+    }
+
+    /// Takes note that the object's deletion is logged.
+    pub(super) fn deleted(&self, state: &mut State, template: &Template) {
+        self.file.overlay().reset(template);
+        state.is_file_obsolete = true;
+        state.deletions += 1;
+        self.account(state);
+    }
+
+    /// Counts what the file lacks, after that has changed.
+    pub(super) fn account(&self, state: &State) {
+        let pages = self.file.overlay().committed_bytes();
+        self.unwritten.set((pages > 0 || state.is_file_obsolete).then_some(pages));
     }
 
     /// Brings the file up to the last commit, waiting until that is durable. What was written is `unsynced`
@@ -63,20 +133,42 @@ impl Entry {
     /// When the journal or the file fails. The pages stay in memory.
     pub(super) fn write_back(&self, unsynced: &Mutex<Vec<Arc<dyn PageStore>>>) -> Result<()> {
         let _writer = self.writer.lock();
-        let (snapshot, stamp, latest) = {
+        let (lag, stamp, latest, deletions) = {
             let state = self.state.lock();
-            let Some(snapshot) = self.file.overlay().snapshot() else { return Ok(()) };
-            (snapshot, state.stamp, state.latest.clone())
+            let Some(lag) = self.lag(&state) else { return Ok(()) };
+            (lag, state.stamp, state.latest.clone(), state.deletions)
         };
         wait(latest)?;
-        self.file.store().write(&snapshot, stamp).map_err(|error| {
+        let store = self.file.store();
+        let (verb, done) = match &lag {
+            Lag::Pages(snapshot) => ("write", store.write(snapshot, stamp)),
+            Lag::Removal => ("remove", store.delete()),
+        };
+        done.map_err(|error| {
             Error::new(
                 ErrorKind::Storage,
-                format!("cannot write the file of {}: {error}", self.key),
+                format!(
+                    "cannot {verb} the file of {}, {}: {error}",
+                    self.key,
+                    store.place().display()
+                ),
             )
         })?;
-        unsynced.lock().push(Arc::clone(self.file.store()));
-        self.file.overlay().written_back(&snapshot);
+        unsynced.lock().push(Arc::clone(store));
+        let news = std::mem::take(&mut *self.news.lock());
+        let deleted = matches!(lag, Lag::Removal);
+        self.unlisted.note(&self.key, Row { stamp, deleted, ..news });
+        let mut state = self.state.lock();
+        match lag {
+            Lag::Removal => state.is_file_obsolete = false,
+            Lag::Pages(snapshot) if state.deletions == deletions => {
+                state.is_file_obsolete = false;
+                self.file.overlay().written_back(&snapshot);
+            }
+            // These pages are of an object that was deleted meanwhile.
+            Lag::Pages(_) => {}
+        }
+        self.account(&state);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! How the parts hang together:
 //! - a turn commits into the object's *overlay* ([`database`]), and what it changed becomes one record of the journal;
 //! - a *checkpoint* ([`checkpoint`]) writes overlays back to the files, makes that durable, and lets the journal forget;
+//! - objects that lost commits to a damaged journal are kept in *quarantine* ([`quarantine`]);
 //! - *recovery* ([`recovery`]) replays what the journal holds beyond the last checkpoint.
 //!
 //! Rules that make it correct:
@@ -15,16 +16,22 @@
 //!    which the record is appended: the first time after a checkpoint *begins* it is an image.
 //! 3. Appending a record and accepting its pages is one step for whoever looks at the object ([`Entry::state`]):
 //!    a checkpoint that begins after the append finds the pages.
-//! 4. One write-back of an object at a time, and never an older state over a newer one ([`Entry::write_back`]).
+//! 4. A deletion is a record without pages. From its append on the object does not exist; its file is removed, or
+//!    overwritten by an object that is created anew, by the write-back, and only after the record is durable.
+//! 5. The pair of epoch and number is never given to two commits of an object, also not across deletions.
+//! 6. One write-back of an object at a time, and never an older state over a newer one ([`Entry::write_back`]).
 
 mod checkpoint;
 mod database;
+mod entries;
 mod entry;
-mod recovery;
+mod memory;
+pub(crate) mod quarantine;
+mod rebuild;
+pub(crate) mod recovery;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -32,10 +39,12 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use super::catalogue::{ObjectIndex, Unlisted};
 use super::files::Disk;
+use super::files::sparing::Sparing;
 use super::journal::{CheckpointEpoch, Journal, LocalJournal, Options, Refusal};
 use super::overlay::Template;
-use super::pagestore::{FilePerObject, PageStore, object_path};
+use super::pagestore::{FilePerObject, PageStore, Stamp, object_path};
 use super::record::Draft;
 use super::vfs::{Clock, Vfs, template};
 use super::{Configure, Database, Directory, Engine, ObjectKey, Receipt};
@@ -43,10 +52,36 @@ use crate::{Error, ErrorKind, Result};
 
 use checkpoint::Checkpointer;
 use database::JournaledDatabase;
+use entries::Entries;
 use entry::Entry;
+use memory::Unwritten;
+use quarantine::Quarantine;
+pub(crate) use recovery::OnDamage;
 
 /// Bytes of journal after which a checkpoint begins, unless the builder says otherwise.
 pub(crate) const CHECKPOINT_DISTANCE: u64 = 64 * 1_024 * 1_024;
+
+/// Bytes of changes that may wait in memory for their files, unless the builder says otherwise.
+pub(crate) const UNWRITTEN_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+
+/// When changes are written to the files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WriteLimits {
+    /// Bytes of journal after which a checkpoint begins.
+    pub(crate) checkpoint_distance: u64,
+    /// Bytes of changes that are in no file, and of records that are not flushed: from half of it on a
+    /// checkpoint begins, and beyond it turns wait for one.
+    pub(crate) unwritten_bytes_max: usize,
+}
+
+impl Default for WriteLimits {
+    fn default() -> Self {
+        WriteLimits {
+            checkpoint_distance: CHECKPOINT_DISTANCE,
+            unwritten_bytes_max: UNWRITTEN_BYTES_MAX,
+        }
+    }
+}
 
 /// Keeps the databases of all objects of a directory.
 ///
@@ -66,8 +101,13 @@ struct Shared {
     vfs: Arc<Vfs>,
     template: Template,
     clock: Clock,
-    /// The objects that have a connection or pages that their file lacks.
-    entries: Mutex<HashMap<ObjectKey, Arc<Entry>>>,
+    /// The objects that may not be opened.
+    quarantine: Quarantine,
+    /// The list of all objects, and what it is to learn with the next checkpoint.
+    index: Arc<dyn ObjectIndex>,
+    unlisted: Arc<Unlisted>,
+    entries: Entries,
+    unwritten: Arc<Unwritten>,
     /// Bytes of records since the last checkpoint began.
     logged: AtomicU64,
     /// Files that were written since the last checkpoint and are not synced.
@@ -84,18 +124,25 @@ impl JournaledEngine {
     /// used it did not end well.
     ///
     /// # Errors
-    /// When the journal or a file cannot be read or written, or is of a newer version.
+    /// When the journal or a file cannot be read or written, or is of a newer version; and when the journal is damaged so
+    /// that nobody can say which objects lost commits, unless that is accepted.
     pub(crate) fn open(
         directory: Directory,
         disk: Arc<dyn Disk>,
         clock: Clock,
-        checkpoint_distance: u64,
+        limits: WriteLimits,
+        on_damage: OnDamage,
+        index: Arc<dyn ObjectIndex>,
     ) -> Result<Self> {
-        let objects = directory.path().join("objects");
-        let generation = recovery::recover(directory.path(), &objects, &disk, Options::default())?;
-        let shared =
-            Arc::new(Shared::new(disk, objects, generation.admit()?, clock, Some(directory))?);
-        let checkpointer = Checkpointer::start(Arc::clone(&shared), checkpoint_distance)?;
+        let Sparing { steady, sparing } = Sparing::new(disk);
+        let recovered =
+            recovery::recover(directory.path(), &steady, Options::default(), on_damage, &*index)?;
+        let journal = recovered.generation.admit()?;
+        let places = Places { disk: sparing, data: directory.path().to_owned(), index };
+        let shared = Shared::new(places, journal, recovered.quarantine, clock, Some(directory))?;
+        let shared = Arc::new(shared);
+        rebuild::rebuild_if_lost(&*shared.index, &shared.disk, &shared.objects, &shared.vfs)?;
+        let checkpointer = Checkpointer::start(Arc::clone(&shared), limits)?;
         Ok(JournaledEngine { checkpointer, shared })
     }
 }
@@ -109,13 +156,7 @@ impl Engine for JournaledEngine {
     }
 
     fn exists(&self, object: &ObjectKey) -> Result<bool> {
-        if let Some(entry) = self.shared.entries.lock().get(object) {
-            return Ok(entry.is_stored());
-        }
-        let path = object_path(&self.shared.objects, object);
-        self.shared.disk.exists(&path).map_err(|error| {
-            Error::new(ErrorKind::Storage, format!("cannot look for {}: {error}", path.display()))
-        })
+        self.shared.exists(object)
     }
 
     fn failed(&self) -> Receipt {
@@ -136,22 +177,33 @@ impl Drop for JournaledEngine {
     }
 }
 
+/// Where everything is.
+struct Places {
+    disk: Arc<dyn Disk>,
+    data: PathBuf,
+    index: Arc<dyn ObjectIndex>,
+}
+
 impl Shared {
     fn new(
-        disk: Arc<dyn Disk>,
-        objects: PathBuf,
+        places: Places,
         journal: LocalJournal,
+        quarantine: Quarantine,
         clock: Clock,
         directory: Option<Directory>,
     ) -> Result<Self> {
         Ok(Shared {
-            disk,
-            objects,
+            objects: places.data.join("objects"),
+            disk: places.disk,
+            index: places.index,
+            unlisted: Arc::default(),
             journal,
             vfs: Vfs::register(Arc::clone(&clock))?,
             template: template()?,
             clock,
-            entries: Mutex::default(),
+            quarantine,
+            entries: Entries::default(),
+            unwritten: Arc::default(),
             logged: AtomicU64::new(0),
             unsynced: Mutex::default(),
             sync_failure: OnceLock::new(),
@@ -159,18 +211,38 @@ impl Shared {
         })
     }
 
+    fn exists(&self, object: &ObjectKey) -> Result<bool> {
+        self.quarantine.check(object)?;
+        if let Some(entry) = self.entries.get(object) {
+            return Ok(entry.is_stored());
+        }
+        let path = object_path(&self.objects, object);
+        self.disk.exists(&path).map_err(|error| {
+            Error::new(ErrorKind::Storage, format!("cannot look for {}: {error}", path.display()))
+        })
+    }
+
     /// The object's place in memory, which is made from its file if there is none.
     fn entry(&self, object: &ObjectKey) -> Result<Arc<Entry>> {
-        let mut entries = self.entries.lock();
-        if let Some(entry) = entries.get(object) {
-            return Ok(Arc::clone(entry));
+        self.quarantine.check(object)?;
+        self.entries.get_or_open(object, || self.open_entry(object))
+    }
+
+    fn open_entry(&self, object: &ObjectKey) -> Result<Entry> {
+        let store = Arc::new(FilePerObject::new(Arc::clone(&self.disk), &self.objects, object));
+        let (first, share) = (self.first_stamp(), self.unwritten.share());
+        Entry::open(object.clone(), &self.vfs, store, &self.template, first, share, &self.unlisted)
+            .map_err(|error| self.about(object, &error))
+    }
+
+    /// Where an object that is created now begins to count. It may have been there before, and nothing may
+    /// be left that says so; but no number of this process is given twice, and no other process has its epoch.
+    fn first_stamp(&self) -> Stamp {
+        Stamp {
+            commit: self.entries.numbers_passed(),
+            epoch: u32::try_from(self.journal.generation()).unwrap_or(u32::MAX),
+            time_ms: 0,
         }
-        let disk = Arc::clone(&self.disk);
-        let store: Arc<dyn PageStore> = Arc::new(FilePerObject::new(disk, &self.objects, object));
-        let entry = Entry::open(object.clone(), &self.vfs, store, &self.template);
-        let entry = Arc::new(entry.map_err(|error| self.about(object, &error))?);
-        entries.insert(object.clone(), Arc::clone(&entry));
-        Ok(entry)
     }
 
     /// An error with the object and its file.
@@ -178,6 +250,11 @@ impl Shared {
         let path = object_path(&self.objects, object);
         let text = format!("{object} in {} cannot be opened: {}", path.display(), error.message());
         Error::new(error.kind(), text)
+    }
+
+    /// How much memory changes take that are in no file or not flushed.
+    fn unwritten_bytes(&self) -> usize {
+        self.unwritten.bytes() + self.journal.unflushed_bytes()
     }
 
     fn append(
@@ -190,16 +267,6 @@ impl Shared {
         let appended = self.journal.append(epoch, expected, draft)?;
         self.logged.fetch_add(bytes, Ordering::Relaxed);
         Ok(appended.receipt)
-    }
-
-    /// Lets go of an object that has no connection and whose file has all its pages.
-    fn forget_if_idle(&self, entry: &Arc<Entry>) {
-        let mut entries = self.entries.lock();
-        // One count is the map's and one the caller's.
-        if Arc::strong_count(entry) == 2 && !entry.has_newer_pages() {
-            entries.remove(&entry.key);
-            entry.release();
-        }
     }
 
     /// Milliseconds since 1970 by the runtime's clock.

@@ -2,102 +2,253 @@
 //!
 //! The guarantee: afterwards every object's file is complete and holds exactly its last durable commit; only then
 //! does the journal let its old segments go. A crash on the way finds them again and starts over.
+//! Objects that lost commits to a damage are left as they are: see [`quarantine`](super::quarantine).
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::engine::ObjectKey;
+use super::quarantine::Quarantine;
+use crate::engine::catalogue::{ObjectIndex, Row};
+use crate::engine::directory::io_error;
 use crate::engine::files::{Disk, FilesystemSync};
 use crate::engine::journal::{NewGeneration, Options};
 use crate::engine::overlay::{Page, Snapshot};
-use crate::engine::pagestore::{FilePerObject, PageStore, Stamp};
-use crate::engine::scan::{self, Found, ScanReport, Visitor};
+use crate::engine::pagestore::{FilePerObject, PageStore, Stamp, object_path};
+use crate::engine::scan::{self, Affected, Found, ScanReport, Visitor};
+use crate::engine::{About, ObjectKey};
 use crate::{Error, ErrorKind, Result};
 
-/// Replays the journal of a data directory, if there is one. What it gives back may admit appends.
+/// How often the log says how far recovery is: after so many bytes of journal, and after so many files.
+const TOLD_BYTES: u64 = 16 * 1_024 * 1_024;
+const TOLD_FILES: usize = 1_000;
+
+/// What to do about damage of which nobody can say whose commits it hides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnDamage {
+    /// Nothing is opened, and nothing is changed.
+    Refuse,
+    /// What was found is used.
+    Accept,
+}
+
+/// What recovery gives back: a journal that may admit appends, and the objects that may not be opened.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) generation: NewGeneration,
+    pub(super) quarantine: Quarantine,
+}
+
+/// Replays the journal of a data directory, if there is one.
 pub(super) fn recover(
     data: &Path,
-    objects: &Path,
     disk: &Arc<dyn Disk>,
     options: Options,
-) -> Result<NewGeneration> {
-    let folder = data.join("journal");
+    on_damage: OnDamage,
+    index: &dyn ObjectIndex,
+) -> Result<Recovered> {
+    let (folder, objects) = (data.join("journal"), data.join("objects"));
+    let mut quarantine = Quarantine::load(&**disk, &folder)?;
     let mut replay = Replay::default();
-    let report = scan::scan(&**disk, &folder, &mut replay)?;
-    refuse_damage(&folder, &report)?;
-    let generation = NewGeneration::start(Arc::clone(disk), &folder, options, &report)?;
-    replay.write_back(objects, disk)?;
-    Ok(generation)
+    let found = scan::scan(&**disk, &folder, &mut replay)?;
+    let lost = replay.take_lost(&found.affected, &quarantine, &objects, disk)?;
+    if !found.is_sound() || !lost.is_empty() {
+        if !found.is_attributed() && on_damage == OnDamage::Refuse {
+            return Err(refused(&folder, &lost));
+        }
+        let file = quarantine.keep(&**disk, &folder, &found, &lost)?;
+        tell(&found, &lost, &file);
+    }
+    if !quarantine.objects.is_empty() {
+        let objects = quarantine.objects.len();
+        tracing::error!(objects, "objects are in quarantine and stay closed: their calls say why");
+    }
+    let generation = NewGeneration::start(Arc::clone(disk), &folder, options, &found)?;
+    let rows = replay.rows();
+    replay.write_back(&objects, disk)?;
+    index.store(&rows)?;
+    Ok(Recovered { generation, quarantine })
 }
 
 /// A journal with a hole is left alone: what lies behind the hole may be the only copy of somebody's data.
-fn refuse_damage(folder: &Path, report: &ScanReport) -> Result<()> {
-    if report.is_sound() {
-        return Ok(());
-    }
-    let objects: Vec<String> = report
-        .affected
-        .iter()
-        .map(|lost| match lost.missing {
-            Some(commit) => format!("{} from commit {commit} on", lost.object),
-            None => lost.object.to_string(),
-        })
-        .collect();
+fn refused(folder: &Path, lost: &[Affected]) -> Error {
+    let objects: Vec<String> = lost.iter().map(Affected::to_string).collect();
     let affected = if objects.is_empty() { "not known".to_owned() } else { objects.join(", ") };
-    Err(Error::new(
+    Error::new(
         ErrorKind::Storage,
         format!(
-            "the journal in {} is damaged, and nothing was changed; objects affected: {affected}",
+            "the journal in {} is damaged, and nothing was changed; objects affected: {affected}; others may have lost \
+             commits, too, and nobody can say which: put the directory back from a copy, or start once with \
+             `Builder::accept_damage(true)` to go on with what is left",
             folder.display()
         ),
-    ))
+    )
+}
+
+/// The log is where an operator looks first.
+fn tell(found: &ScanReport, lost: &[Affected], file: &Path) {
+    for damage in &found.damage {
+        let (from, to) = (damage.from, damage.to);
+        let others = if damage.is_attributed { "none" } else { "not known" };
+        tracing::error!(
+            ?from,
+            ?to,
+            others,
+            "the journal is damaged: commits of some objects are lost"
+        );
+    }
+    for lost in lost {
+        tracing::error!(object = %lost, file = %file.display(), "an object has lost commits and stays closed");
+    }
 }
 
 /// What the journal says about the objects whose files may lag behind.
-#[derive(Default)]
-struct Replay {
-    objects: HashMap<ObjectKey, Replayed>,
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    pub(crate) objects: HashMap<ObjectKey, Replayed>,
+    /// How far the log says that it is.
+    told_bytes: u64,
 }
 
-#[derive(Default)]
-struct Replayed {
-    pages: BTreeMap<u32, Page>,
-    size: u32,
-    stamp: Stamp,
+/// What the journal says about one object.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
+    pub(crate) pages: BTreeMap<u32, Page>,
+    pub(crate) size: u32,
+    /// The last commit.
+    pub(crate) stamp: Stamp,
+    /// What the list of objects is to know.
+    about: About,
+    created_ms: Option<i64>,
+    pub(crate) is_deleted: bool,
+    /// The first commit that counts, and whether it stands by itself: what was before a creation or a deletion
+    /// does not matter.
+    pub(crate) first: Stamp,
+    pub(crate) stands_alone: bool,
+    /// Pages that were changed and whose image before is missing, and by which commit.
+    lacking: BTreeMap<u32, u64>,
+}
+
+impl Replayed {
+    /// The first commit that cannot be applied, since the journal lacks what it builds on.
+    pub(crate) fn lacks(&self) -> Option<u64> {
+        self.lacking.values().min().copied()
+    }
+
+    /// The commits of the object that neither its file nor the journal has: the first of them, if there are any.
+    ///
+    /// The file may be ahead of the first commit here, since an object is also written back between checkpoints. It
+    /// is never ahead of the last one.
+    pub(crate) fn gap(&self, file: Stamp) -> Option<u64> {
+        let is_next = file.commit.saturating_add(1) >= self.first.commit;
+        if !self.stands_alone && (file.epoch < self.first.epoch || !is_next) {
+            return Some(file.commit + 1);
+        }
+        let is_ahead = (file.epoch, file.commit) > (self.stamp.epoch, self.stamp.commit);
+        is_ahead.then(|| self.stamp.commit.saturating_add(1))
+    }
 }
 
 impl Visitor for Replay {
     fn progress(&mut self, done_bytes: u64, total_bytes: u64) {
-        tracing::info!(done_bytes, total_bytes, "replaying the journal");
+        // A scan reports every mebibyte.
+        if done_bytes >= self.told_bytes.saturating_add(TOLD_BYTES) || done_bytes == total_bytes {
+            self.told_bytes = done_bytes;
+            tracing::info!(done_bytes, total_bytes, "replaying the journal");
+        }
     }
 
     /// Applies one commit.
     fn commit(&mut self, found: &Found<'_>) -> Result<()> {
         let record = &found.record;
         let key = ObjectKey { class: record.head.class.into(), id: record.head.id };
-        let object = self.objects.entry(key.clone()).or_default();
+        let stamp =
+            Stamp { commit: record.head.number, epoch: record.head.epoch, time_ms: record.time_ms };
+        let object = self
+            .objects
+            .entry(key)
+            .or_insert_with(|| Replayed { first: stamp, ..Replayed::default() });
+        object.about.merge(About {
+            name: record.name.map(Arc::from),
+            location_hint: record.location_hint.map(str::to_owned),
+        });
+        if record.effects.creates {
+            object.created_ms = Some(record.time_ms);
+        }
+        if record.effects.deletes || record.effects.creates {
+            object.pages.clear();
+            object.lacking.clear();
+            (object.first, object.stands_alone) = (stamp, true);
+        }
+        object.is_deleted = record.effects.deletes;
         for entry in record.pages() {
             let previous = object.pages.get(&entry.number);
-            let image = entry.change.image(previous.map(|page| &**page)).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Storage,
-                    format!(
-                        "the journal is damaged: commit {} of {key} changes page {}, whose image before is missing",
-                        record.head.number, entry.number
-                    ),
-                )
-            })?;
-            object.pages.insert(entry.number, Arc::new(image));
+            match entry.change.image(previous.map(|page| &**page)) {
+                Some(image) => {
+                    object.pages.insert(entry.number, Arc::new(image));
+                    object.lacking.remove(&entry.number);
+                }
+                // A later image may still mend it.
+                None => {
+                    object.lacking.entry(entry.number).or_insert(record.head.number);
+                }
+            }
         }
         object.size = record.database_pages;
-        object.pages.split_off(&object.size.saturating_add(1));
-        object.stamp = Stamp { commit: record.head.number, epoch: record.head.epoch };
+        let beyond = object.size.saturating_add(1);
+        object.pages.split_off(&beyond);
+        object.lacking.split_off(&beyond);
+        object.stamp = stamp;
         Ok(())
     }
 }
 
 impl Replay {
+    /// The objects that provably lack a commit; nothing of them is left to be replayed.
+    fn take_lost(
+        &mut self,
+        affected: &[Affected],
+        quarantine: &Quarantine,
+        root: &Path,
+        disk: &Arc<dyn Disk>,
+    ) -> Result<Vec<Affected>> {
+        let stamp_of = |key: &ObjectKey| {
+            let store = FilePerObject::new(Arc::clone(disk), root, key);
+            let stamp = store.stamp();
+            stamp.map_err(|error| io_error("read", &object_path(root, key), &error))
+        };
+        let mut lost = affected.to_vec();
+        for lost in &mut lost {
+            self.objects.remove(&lost.object);
+            if lost.missing.is_none() {
+                // Nothing of it was found before the hole.
+                lost.missing = Some(stamp_of(&lost.object)?.commit.saturating_add(1));
+            }
+        }
+        for (key, object) in &self.objects {
+            // One that is in quarantine already has records only if a start was interrupted.
+            let known = quarantine.objects.get(key).and_then(|why| why.missing);
+            if let Some(missing) = known.or(object.gap(stamp_of(key)?)).or(object.lacks()) {
+                let found = Some(object.first.commit);
+                lost.push(Affected { object: key.clone(), missing: Some(missing), found });
+            }
+        }
+        for lost in &lost {
+            self.objects.remove(&lost.object);
+        }
+        Ok(lost)
+    }
+
+    fn rows(&self) -> Vec<(ObjectKey, Row)> {
+        let row = |object: &Replayed| Row {
+            about: object.about.clone(),
+            created_ms: object.created_ms,
+            stamp: object.stamp,
+            deleted: object.is_deleted,
+        };
+        self.objects.iter().map(|(key, object)| (key.clone(), row(object))).collect()
+    }
+
     /// Writes every replayed page to its file, and makes all of them durable.
     fn write_back(self, root: &Path, disk: &Arc<dyn Disk>) -> Result<()> {
         if self.objects.is_empty() {
@@ -106,15 +257,27 @@ impl Replay {
         let failed = |key: &ObjectKey, error: std::io::Error| {
             Error::new(ErrorKind::Storage, format!("cannot write the file of {key}: {error}"))
         };
-        let mut written = Vec::with_capacity(self.objects.len());
+        let total = self.objects.len();
+        let mut written = Vec::with_capacity(total);
         for (key, object) in self.objects {
             let store = FilePerObject::new(Arc::clone(disk), root, &key);
-            let snapshot =
-                Snapshot { pages: object.pages.into_iter().collect(), size: object.size };
-            store.write(&snapshot, object.stamp).map_err(|error| failed(&key, error))?;
+            let done = if object.is_deleted {
+                store.delete()
+            } else {
+                let pages = object.pages.into_iter().collect();
+                store.write(&Snapshot { pages, size: object.size }, object.stamp)
+            };
+            done.map_err(|error| failed(&key, error))?;
             // One descriptor at a time.
             store.release();
             written.push((key, store));
+            if written.len() % TOLD_FILES == 0 {
+                tracing::info!(
+                    done = written.len(),
+                    total,
+                    "bringing files up to date from the journal"
+                );
+            }
         }
         tracing::info!(objects = written.len(), "brought files up to date from the journal");
         match disk.sync_filesystem(root) {

@@ -167,3 +167,20 @@ fn the_first_page_is_whole_for_readers_during_a_write_back() {
         }
     });
 }
+
+#[test]
+fn whose_file_it_is_stands_in_its_path() {
+    let root = Path::new("/objects");
+    for class in ["ChatRoom", "a b%+", "Straße", "x"] {
+        let key = ObjectKey { class: class.into(), id: RawId::from_name(class, None, "lobby") };
+        assert_eq!(object_at(root, &object_path(root, &key)), Some(key), "{class}");
+    }
+    let good = object_path(root, &key());
+    assert_eq!(object_at(root, &good.with_extension("bak")), None);
+    assert_eq!(object_at(Path::new("/other"), &good), None);
+    let elsewhere = good.to_str().unwrap().replace("+chat+room", "+chatroom");
+    assert_eq!(object_at(root, Path::new(&elsewhere)), None);
+    for folder in ["A", "+", "%4", "%zz", "%41", "+1", "%ff"] {
+        assert_eq!(unescape(folder), None, "{folder}");
+    }
+}

@@ -99,7 +99,7 @@ impl OpenFrame {
     }
 
     #[cfg(test)]
-    pub(super) fn with_version(mut self, version: u8) -> OpenFrame {
+    pub(crate) fn with_version(mut self, version: u8) -> OpenFrame {
         self.bytes[22] = version;
         self
     }
@@ -179,7 +179,13 @@ fn u32_at(head: &[u8; FRAME_HEAD_BYTES], at: usize) -> u32 {
     u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
 }
 
-/// Where the body of a damaged frame would be: only to name whose it may have been.
-pub(crate) fn guess_body(bytes: &[u8]) -> &[u8] {
-    bytes.get(FRAME_HEAD_BYTES..).unwrap_or_default()
+/// What a damaged frame may have been: its length, if its head looks like one of this place, and where its
+/// body would be. Nothing but a check of what the body says can tell whether that is right.
+pub(crate) fn guess(bytes: &[u8], place: Place) -> (Option<usize>, &[u8]) {
+    let body = bytes.get(FRAME_HEAD_BYTES..).unwrap_or_default();
+    let length = bytes.first_chunk().filter(|head| head[..4] == place.mark()).and_then(|head| {
+        let length = usize::try_from(u32_at(head, 4)).ok()?;
+        length.checked_next_multiple_of(FRAME_ALIGN)?.checked_add(FRAME_HEAD_BYTES)
+    });
+    (length, body)
 }

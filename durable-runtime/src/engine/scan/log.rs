@@ -91,15 +91,21 @@ impl<'d> Log<'d> {
     /// The frame at a position, if there is one.
     pub(super) fn frame(&mut self, at: Position) -> Result<Option<Frame<'_>>> {
         let Some(head) = self.head(at.segment) else { return Ok(None) };
+        let path = self.entry(at.segment).map(|entry| entry.path.clone()).unwrap_or_default();
         let bytes = self.load(at.segment)?;
         let rest = bytes.get(at.offset as usize..).unwrap_or_default();
-        frame::parse(rest, head.place(), at.offset)
+        frame::parse(rest, head.place(), at.offset).map_err(|error| error.context(path.display()))
     }
 
-    /// Where the body of a damaged frame would be.
-    pub(super) fn guess_body(&mut self, at: Position) -> Result<&[u8]> {
-        let bytes = self.load(at.segment)?;
-        Ok(frame::guess_body(bytes.get(at.offset as usize..).unwrap_or_default()))
+    /// What a damaged frame may have been: where the next one would be, if that can be said, and its body.
+    pub(super) fn guess(&mut self, at: Position) -> Result<(Option<Position>, &[u8])> {
+        let place = self.head(at.segment).map(|head| head.place());
+        let bytes = self.load(at.segment)?.get(at.offset as usize..).unwrap_or_default();
+        let Some(place) = place else { return Ok((None, bytes)) };
+        let (length, body) = frame::guess(bytes, place);
+        let length = length.and_then(|length| u32::try_from(length).ok());
+        let next = length.and_then(|length| at.offset.checked_add(length));
+        Ok((next.map(|offset| Position { offset, ..at }), body))
     }
 
     /// Finds out whether there was a frame once where there is none now.

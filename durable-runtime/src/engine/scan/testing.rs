@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Found, ScanReport, Standing, Visitor, scan};
+use super::{Found, ScanReport, Visitor, scan};
 use crate::Result;
 use crate::engine::ObjectKey;
 use crate::engine::files::simulated::{Random, SimulatedDisk};
@@ -18,7 +18,6 @@ pub(crate) type Seen = (RawId, u64, u64);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) commits: Vec<Seen>,
-    pub(crate) standings: Vec<Standing>,
     pub(crate) progress: Vec<(u64, u64)>,
     last: Option<Position>,
     numbers: HashMap<RawId, u64>,
@@ -72,7 +71,6 @@ impl Visitor for Model {
         let images = found.record.pages().map(|page| page.change.image(None).unwrap());
         let sum = images.map(|image| u64::from(crc32c::crc32c(&image))).sum();
         self.commits.push((found.record.head.id, found.record.head.number, sum));
-        self.standings.push(found.standing);
         Ok(())
     }
 
@@ -93,7 +91,6 @@ pub(crate) fn scan_in(
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) commits: Vec<Seen>,
-    pub(crate) standings: Vec<Standing>,
     pub(crate) progress: Vec<(u64, u64)>,
     pub(crate) report: ScanReport,
 }
@@ -101,6 +98,6 @@ pub(crate) struct Reading {
 pub(crate) fn read(disk: &SimulatedDisk, folder: &Path) -> Reading {
     let mut model = Model::default();
     let report = scan(disk, folder, &mut model).unwrap();
-    let Model { commits, standings, progress, .. } = model;
-    Reading { commits, standings, progress, report }
+    let Model { commits, progress, .. } = model;
+    Reading { commits, progress, report }
 }

@@ -2,6 +2,7 @@
 
 use super::world::World;
 use crate::engine::files::simulated::Fault;
+use crate::engine::journaled::checkpoint::checkpoint_in_steps;
 
 /// How the process ends at each call: it dies alone, or with a loss of power.
 const ENDS: u64 = 3;
@@ -85,6 +86,24 @@ fn in_an_eviction() {
 }
 
 #[test]
+fn in_a_deletion() {
+    let calls = crash_everywhere(3, some_turns_and_a_checkpoint, |world| {
+        world.delete(0);
+        world.delete(1);
+        world.flush();
+        // One is created anew before its file is removed, one after.
+        world.turn(0);
+        world.checkpoint();
+        world.turn(1);
+        world.delete(0);
+        world.flush();
+        world.checkpoint();
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
+#[test]
 fn in_start_up_and_recovery() {
     let calls = crash_everywhere(3, some_turns_and_a_checkpoint, |world| {
         let disk = world.disk.clone();
@@ -97,6 +116,63 @@ fn in_start_up_and_recovery() {
     });
     println!("{calls} calls");
     assert!(calls > 20);
+}
+
+/// Two are deleted while a checkpoint begins, and gone when it ends. One that is created again counts on from
+/// the higher number, and recovery must not miss the commits between.
+#[test]
+fn an_object_that_was_forgotten_is_created_again_with_a_higher_number() {
+    let mut world = World::new(2, 1);
+    while world.objects[1].history.len() < 10 {
+        world.turn(1);
+    }
+    let create = |world: &mut World| {
+        while world.objects[0].history.last() == Some(&None) {
+            world.turn(0);
+        }
+    };
+    create(&mut world);
+    world.flush();
+    let mut is_first = true;
+    checkpoint_in_steps(&world.shared(), &mut || {
+        if std::mem::take(&mut is_first) {
+            world.delete(0);
+            world.delete(1);
+            world.flush();
+        }
+    })
+    .unwrap();
+    let length = world.objects[0].history.len();
+    create(&mut world);
+    assert!(world.objects[0].history.len() > length + 1, "no number was left out");
+    world.flush();
+    world.die();
+    world.disk.power_loss(1);
+    world.reopen();
+    assert_eq!(world.errors, []);
+}
+
+/// The name of a file that a dead program made is nowhere durable: recovery must not take it for done.
+#[test]
+fn names_are_durable_also_where_each_file_is_synced_by_itself() {
+    let mut lost = 0;
+    for seed in 0..20 {
+        let mut world = World::new(2, seed);
+        world.disk.take_filesystem_sync();
+        for number in 0..2 {
+            world.turn(number);
+            world.turn(number);
+            world.evict(number);
+        }
+        lost += usize::from(world.objects[0].acknowledged > 0);
+        world.die();
+        world.disk.restart();
+        world.reopen();
+        world.die();
+        world.disk.power_loss(seed);
+        world.reopen();
+    }
+    assert!(lost > 10);
 }
 
 #[test]

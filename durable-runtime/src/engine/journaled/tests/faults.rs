@@ -1,12 +1,14 @@
 //! Every call to the disk fails once, in each way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use super::world::World;
+use super::world::{DATA, World};
 use crate::ErrorKind;
 use crate::engine::Database;
-use crate::engine::files::simulated::Fault;
-use crate::engine::journal::Journal;
+use crate::engine::files::simulated::{Fault, kind_of_file};
+use crate::engine::journal::{Journal, checkpoint};
+use crate::engine::journaled::checkpoint::checkpoint as make_checkpoint;
 
 const FAULTS: [Fault; 3] = [Fault::Io, Fault::Full, Fault::Short];
 
@@ -22,6 +24,11 @@ fn scenario(world: &mut World) {
         world.evict(round);
         world.checkpoint();
         world.turn(round);
+        world.delete(1 - round);
+        world.checkpoint();
+        world.turn(1 - round);
+        world.delete(1 - round);
+        world.turn(1 - round);
     }
     world.flush();
 }
@@ -41,6 +48,7 @@ fn learn() -> BTreeMap<String, u64> {
     let mut world = world();
     let before = world.disk.calls();
     world.shared = Some(super::world::open(&world.disk).unwrap());
+    world.renumber();
     scenario(&mut world);
     let mut calls = world.disk.calls();
     for (site, count) in &mut calls {
@@ -60,6 +68,7 @@ fn fail_at(site: &str, nth: u64, fault: Fault) -> bool {
         return true;
     };
     world.shared = Some(shared);
+    world.renumber();
     scenario(&mut world);
     let is_hit = world.disk.clear_faults() == 0;
     if let Some(failure) = world.shared().journal.failure() {
@@ -118,6 +127,11 @@ fn a_failed_flush_is_the_end() {
     for (site, fault) in [("write_at #.segment", Fault::Full), ("sync_data #.segment", Fault::Io)] {
         let mut world = world();
         world.reopen();
+        while !world.objects[0].is_there() {
+            world.turn(0);
+        }
+        world.evict(0);
+        world.checkpoint();
         world.disk.inject(site, 1, fault);
         while world.shared().journal.failure().is_none() {
             world.turn(0);
@@ -137,6 +151,37 @@ fn a_failed_flush_is_the_end() {
         world.die();
         world.disk.power_loss(1);
         world.reopen();
+    }
+}
+
+#[test]
+fn one_file_that_cannot_be_written_keeps_no_other_from_it() {
+    for loses_power in [false, true] {
+        let mut world = World::new(4, 3);
+        for number in 0..4 {
+            world.turn(number);
+            world.turn(number);
+        }
+        world.flush();
+        let redo = || checkpoint::read(&world.disk, &Path::new(DATA).join("journal")).unwrap();
+        let before = redo();
+        let path = world.path_of(1);
+        world.disk.inject(&format!("write_at {}", kind_of_file(&path)), 1, Fault::Io);
+        let error = make_checkpoint(&world.shared()).unwrap_err();
+        assert!(error.message().contains(&path.display().to_string()), "{error}");
+        for number in [0, 2, 3] {
+            world.check_file(number);
+        }
+        assert_eq!(redo(), before, "the journal let go of what the file lacks");
+        if loses_power {
+            world.die();
+            world.disk.power_loss(1);
+            world.reopen();
+        } else {
+            make_checkpoint(&world.shared()).unwrap();
+            assert_ne!(redo(), before);
+            world.check_file(1);
+        }
     }
 }
 

@@ -7,7 +7,9 @@
 mod crashes;
 mod damage;
 mod faults;
+mod listing;
 mod model;
+mod threads;
 mod world;
 
 /// How many seeds a test tries: a few, or as many as `DURABLE_SEEDS` says.

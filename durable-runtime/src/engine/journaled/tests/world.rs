@@ -1,20 +1,22 @@
 //! A few objects on a simulated disk, and what they have to be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, params};
 
+use crate::engine::catalogue::{ObjectIndex, Row};
 use crate::engine::files::Disk;
 use crate::engine::files::simulated::{Random, SimulatedDisk};
 use crate::engine::journal::{Journal, Options};
 use crate::engine::journaled::checkpoint::{Waker, checkpoint, checkpoint_in_steps};
 use crate::engine::journaled::database::JournaledDatabase;
-use crate::engine::journaled::{Shared, recovery};
-use crate::engine::pagestore::object_path;
-use crate::engine::{Configure, Database, ObjectKey, Receipt};
+use crate::engine::journaled::{OnDamage, Places, Shared, WriteLimits, recovery};
+use crate::engine::pagestore::{Stamp, object_path};
+use crate::engine::{About, Configure, Database, ObjectKey, Receipt};
 use crate::id::RawId;
 use crate::{Error, Result};
 
@@ -35,12 +37,18 @@ pub(super) struct Tables {
 pub(super) struct Object {
     pub(super) key: ObjectKey,
     pub(super) database: Option<JournaledDatabase>,
-    /// By commit number: nothing before the first.
+    /// By commit number, from `base` on: nothing before the first and after a deletion.
     pub(super) history: Vec<Option<Tables>>,
+    base: usize,
+    /// Set by a start that was not checked.
+    is_renumbered: bool,
     /// What the open database holds: also what is committed provisionally.
     now: Tables,
+    /// An index of the history, as those of the receipts are.
     pub(super) acknowledged: usize,
-    receipts: Vec<(usize, Receipt)>,
+    receipts: Vec<(usize, Stamp, Receipt)>,
+    /// Of all commits that were ever acknowledged.
+    numbers: HashSet<(u32, u64)>,
 }
 
 pub(super) struct World {
@@ -52,6 +60,10 @@ pub(super) struct World {
     pub(super) errors: Vec<Error>,
     pub(super) commits: u64,
 }
+
+/// Nothing is written, and nobody waits, unless the test says so.
+pub(super) const BY_HAND: WriteLimits =
+    WriteLimits { checkpoint_distance: u64::MAX, unwritten_bytes_max: usize::MAX };
 
 pub(super) fn key(number: usize) -> ObjectKey {
     let id = RawId::from_name("Room", None, &format!("room {number}"));
@@ -68,20 +80,70 @@ pub(super) fn options() -> Options {
     }
 }
 
-/// How many commits an object has.
-fn commit_of(shared: &Shared, key: &ObjectKey) -> usize {
+/// The last commit of an object, and whether that is not its deletion.
+pub(super) fn stamp_of(shared: &Shared, key: &ObjectKey) -> (Stamp, bool) {
     let entry = shared.entry(key).unwrap();
-    let commit = entry.state.lock().stamp.commit;
-    shared.forget_if_idle(&entry);
-    usize::try_from(commit).unwrap()
+    let stamp = entry.state.lock().stamp;
+    let is_stored = entry.is_stored();
+    shared.entries.forget_if_idle(&entry);
+    (stamp, is_stored)
 }
 
 pub(super) fn open(disk: &SimulatedDisk) -> Result<Arc<Shared>> {
-    let objects = Path::new(DATA).join("objects");
+    open_with(disk, OnDamage::Refuse)
+}
+
+pub(super) fn open_with(disk: &SimulatedDisk, on_damage: OnDamage) -> Result<Arc<Shared>> {
+    open_listed(disk, on_damage, &Arc::new(Index::new(disk)))
+}
+
+pub(super) fn open_listed(
+    disk: &SimulatedDisk,
+    on_damage: OnDamage,
+    index: &Arc<Index>,
+) -> Result<Arc<Shared>> {
+    let data = PathBuf::from(DATA);
+    let index: Arc<dyn ObjectIndex> = Arc::clone(index) as _;
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let generation = recovery::recover(Path::new(DATA), &objects, &disk, options())?;
+    let recovered = recovery::recover(&data, &disk, options(), on_damage, &*index)?;
     let clock = Arc::new(|| SystemTime::UNIX_EPOCH);
-    Ok(Arc::new(Shared::new(disk, objects, generation.admit_by_hand()?, clock, None)?))
+    let journal = recovered.generation.admit_by_hand()?;
+    let places = Places { disk, data, index };
+    Ok(Arc::new(Shared::new(places, journal, recovered.quarantine, clock, None)?))
+}
+
+/// A list of objects that dies with the disk, and keeps all that it was told.
+#[derive(Debug)]
+pub(super) struct Index {
+    disk: SimulatedDisk,
+    pub(super) rows: Mutex<HashMap<ObjectKey, Row>>,
+}
+
+impl Index {
+    pub(super) fn new(disk: &SimulatedDisk) -> Index {
+        Index { disk: disk.clone(), rows: Mutex::default() }
+    }
+}
+
+impl ObjectIndex for Index {
+    fn store(&self, rows: &[(ObjectKey, Row)]) -> Result<()> {
+        if self.disk.has_crashed() {
+            return Err(Error::other("the power is off"));
+        }
+        let mut known = self.rows.lock();
+        for (key, row) in rows {
+            known.entry(key.clone()).or_default().update(row.clone());
+        }
+        Ok(())
+    }
+
+    fn is_lost(&self) -> bool {
+        false
+    }
+
+    fn set_complete(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// An empty data directory.
@@ -92,16 +154,54 @@ pub(super) fn new_disk() -> SimulatedDisk {
     disk
 }
 
+/// Nobody would flush what an open database waits for when it is dropped.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.disk.crash();
+            if let Some(shared) = &self.shared {
+                shared.journal.flush_by_hand();
+            }
+        }
+    }
+}
+
 impl Object {
     fn new(number: usize) -> Object {
         Object {
             key: key(number),
             database: None,
             history: vec![None],
+            base: 0,
+            is_renumbered: false,
             now: Tables::default(),
             acknowledged: 0,
             receipts: Vec::new(),
+            numbers: HashSet::new(),
         }
+    }
+
+    /// Whether it exists.
+    pub(super) fn is_there(&self) -> bool {
+        self.history.last().is_some_and(Option::is_some)
+    }
+
+    /// It does not exist, and what it was before is not known any more.
+    fn forget(&mut self, stamp: Stamp) {
+        self.history = vec![None];
+        self.base = usize::try_from(stamp.commit).unwrap();
+        self.acknowledged = 0;
+    }
+
+    fn index_of(&self, stamp: Stamp) -> usize {
+        usize::try_from(stamp.commit).unwrap() - self.base
+    }
+
+    /// Takes note of a commit that was appended.
+    fn committed(&mut self, stamp: Stamp, receipt: Receipt, after: Option<Tables>) {
+        assert_eq!(self.index_of(stamp), self.history.len());
+        self.receipts.push((self.history.len(), stamp, receipt));
+        self.history.push(after);
     }
 }
 
@@ -154,16 +254,29 @@ impl World {
         let shared = self.shared();
         let object = &mut self.objects[number];
         let entry = shared.entry(&object.key)?;
-        let waker = Waker::new(Arc::clone(&shared), u64::MAX);
+        let stamp = entry.state.lock().stamp;
+        let waker = Waker::new(Arc::clone(&shared), BY_HAND);
         let nothing: Configure = Arc::new(|_| Ok(()));
         let mut database = JournaledDatabase::open(shared, entry, waker, &nothing)?;
         let last = object.history.last().unwrap().clone();
         assert_eq!(database.is_stored(), last.is_some());
+        if std::mem::take(&mut object.is_renumbered) && last.is_none() {
+            object.forget(stamp);
+        }
+        // An object that is nowhere any more counts from a number that was never its own.
+        let index = object.index_of(stamp);
+        assert!(
+            index + 1 >= object.history.len()
+                && (index + 1 == object.history.len() || last.is_none())
+        );
+        object.history.resize(index + 1, None);
         object.now = last.unwrap_or_default();
         if !database.is_stored() {
             database.begin()?;
             database.connection().execute_batch(SCHEMA).unwrap();
             database.commit_provisional()?;
+            let name = Some(format!("room {number}").into());
+            database.describe(About { name, location_hint: None });
         }
         object.database = Some(database);
         Ok(())
@@ -192,9 +305,9 @@ impl World {
             Ok(()) if is_kept => database.commit().map(|receipt| {
                 object.now = after.clone();
                 // A turn that changed nothing makes no commit.
-                if commit_of(&shared, &object.key) == object.history.len() {
-                    object.receipts.push((object.history.len(), receipt));
-                    object.history.push(Some(after));
+                let (stamp, _) = stamp_of(&shared, &object.key);
+                if object.index_of(stamp) == object.history.len() {
+                    object.committed(stamp, receipt, Some(after));
                     self.commits += 1;
                 }
                 assert!(object.history.last() == Some(&Some(object.now.clone())));
@@ -209,9 +322,49 @@ impl World {
         }
     }
 
+    /// Deletes an object, in the middle of a turn.
+    pub(super) fn delete(&mut self, number: usize) {
+        let connected = self.connect(number);
+        if self.note(connected).is_none() {
+            return;
+        }
+        let shared = self.shared();
+        let object = &mut self.objects[number];
+        let database = object.database.as_mut().unwrap();
+        let was_stored = database.is_stored();
+        let ran = database.begin().and_then(|()| {
+            statement(database, &mut object.now.clone(), &mut self.random)?;
+            database.delete()
+        });
+        match ran {
+            Ok(receipt) => {
+                assert!(!database.is_stored() && database.is_failed());
+                assert!(database.begin().is_err());
+                object.database = None;
+                // It may not be known, when the power is off.
+                assert!(!shared.exists(&object.key).unwrap_or(false));
+                if was_stored {
+                    let (stamp, _) = stamp_of(&shared, &object.key);
+                    object.committed(stamp, receipt, None);
+                    self.commits += 1;
+                }
+            }
+            Err(error) => {
+                // What was there is still there.
+                assert!(database.is_stored() == was_stored);
+                self.evict(number);
+                self.errors.push(error);
+            }
+        }
+    }
+
     pub(super) fn random_turn(&mut self) {
         let number = self.random.below(self.objects.len());
-        self.turn(number);
+        if self.random.chance(7) {
+            self.delete(number);
+        } else {
+            self.turn(number);
+        }
     }
 
     /// Makes durable what was committed, and notes what was said to be.
@@ -222,10 +375,12 @@ impl World {
             assert!(unflushed == 0 || shared.journal.failure().is_some());
         }
         for object in &mut self.objects {
-            object.receipts.retain(|(number, receipt)| {
+            object.receipts.retain(|(number, stamp, receipt)| {
                 let is_durable = receipt.is_durable();
                 if is_durable {
                     object.acknowledged = object.acknowledged.max(*number);
+                    let is_new = object.numbers.insert((stamp.epoch, stamp.commit));
+                    assert!(is_new, "{stamp:?} was given twice");
                 }
                 !is_durable
             });
@@ -290,19 +445,32 @@ impl World {
         }
     }
 
+    /// After a start that is not checked: what does not exist counts from a number that the start chooses.
+    pub(super) fn renumber(&mut self) {
+        self.objects.iter_mut().for_each(|object| object.is_renumbered = true);
+    }
+
     pub(super) fn check_reopened(&mut self, number: usize) {
         let shared = self.shared();
         let object = &mut self.objects[number];
-        let commit = commit_of(&shared, &object.key);
-        assert!(
-            object.acknowledged <= commit,
-            "object {number} is at commit {commit}, and {} was acknowledged",
-            object.acknowledged
-        );
-        assert!(commit < object.history.len(), "object {number} is at a commit that never was");
-        object.history.truncate(commit + 1);
-        object.acknowledged = commit;
         object.receipts.clear();
+        let (stamp, is_stored) = stamp_of(&shared, &object.key);
+        assert_eq!(shared.exists(&object.key).unwrap(), is_stored);
+        if is_stored {
+            let commit = object.index_of(stamp);
+            assert!(
+                object.acknowledged <= commit,
+                "object {number} is at commit {commit}, and {} was acknowledged",
+                object.acknowledged
+            );
+            assert!(commit < object.history.len(), "object {number} is at a commit that never was");
+            object.history.truncate(commit + 1);
+            object.acknowledged = commit;
+        } else {
+            let may_be = object.history[object.acknowledged..].iter().any(Option::is_none);
+            assert!(may_be, "object {number} is gone");
+            object.forget(stamp);
+        }
         self.connect(number).unwrap();
         self.check(number);
     }
@@ -318,7 +486,10 @@ impl World {
 
     /// Whether the file of an object that is not in memory is a database that SQLite reads by itself.
     pub(super) fn check_file(&self, number: usize) {
-        let Some(last) = self.objects[number].history.last().unwrap() else { return };
+        let Some(last) = self.objects[number].history.last().unwrap() else {
+            assert!(!self.disk.exists(&self.path_of(number)).unwrap());
+            return;
+        };
         let content = self.disk.content(&self.path_of(number)).unwrap();
         let mut connection = Connection::open_in_memory().unwrap();
         let length = content.len();

@@ -1,0 +1,93 @@
+//! Making the list of all objects anew from their files, after it was lost.
+//!
+//! It is done at the start, when all files are complete and nobody changes them, and only then: a directory with
+//! a million objects takes a minute or two longer to start, once. Meanwhile the log says how far it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::engine::catalogue::{ObjectIndex, Row};
+use crate::engine::directory::io_error;
+use crate::engine::files::Disk;
+use crate::engine::meta::Meta;
+use crate::engine::overlay::Overlay;
+use crate::engine::pagestore::{FilePerObject, PageStore, object_at};
+use crate::engine::vfs::{ObjectFile, Vfs, open_connection};
+use crate::engine::{About, Configure, ObjectKey};
+use crate::{Error, ErrorKind, Result};
+
+/// How many rows are written at once.
+const BATCH: usize = 1_000;
+
+/// Fills the index with all objects that have a file, if it was lost.
+///
+/// # Errors
+/// When a folder cannot be read, or the index fails. An object whose file cannot be read gets a row without a name.
+pub(super) fn rebuild_if_lost(
+    index: &dyn ObjectIndex,
+    disk: &Arc<dyn Disk>,
+    root: &Path,
+    vfs: &Arc<Vfs>,
+) -> Result<()> {
+    if !index.is_lost() {
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    let mut objects = 0_u64;
+    for class in list(disk, root)? {
+        for shard in list(disk, &class)? {
+            let keys = list(disk, &shard)?.into_iter().filter_map(|path| object_at(root, &path));
+            for key in keys {
+                rows.push(row(disk, root, vfs, key));
+                objects += 1;
+                if rows.len() == BATCH {
+                    index.store(&rows)?;
+                    rows.clear();
+                    tracing::info!(objects, "making the catalogue anew from the objects' files");
+                }
+            }
+        }
+    }
+    index.store(&rows)?;
+    index.set_complete()?;
+    if objects > 0 {
+        tracing::warn!(objects, "the catalogue was lost and has been made anew");
+    }
+    Ok(())
+}
+
+/// What is in a folder; nothing if there is none, or if it is a stranger's file.
+fn list(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Vec<PathBuf>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match disk.list(folder) {
+        Err(error) if matches!(error.kind(), NotADirectory | NotFound) => Ok(Vec::new()),
+        other => other.map_err(|error| io_error("list", folder, &error)),
+    }
+}
+
+fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: ObjectKey) -> (ObjectKey, Row) {
+    let store = FilePerObject::new(Arc::clone(disk), root, &key);
+    let mut row = Row { stamp: store.stamp().unwrap_or_default(), ..Row::default() };
+    match read_meta(store, vfs).and_then(|meta| meta.ok_or_else(nameless)) {
+        Ok(meta) if meta.is_of(&key) => {
+            row.created_ms = Some(meta.created_ms);
+            row.about = About { name: meta.name.map(Arc::from), location_hint: meta.location_hint };
+        }
+        Ok(_) => tracing::warn!(object = %key, "the file holds another object"),
+        Err(error) => tracing::warn!(object = %key, %error, "the file does not say who it is"),
+    }
+    (key, row)
+}
+
+fn read_meta(store: FilePerObject, vfs: &Arc<Vfs>) -> Result<Option<Meta>> {
+    let failed = |error| Error::new(ErrorKind::Storage, error);
+    let size = store.size().map_err(failed)?;
+    let file = ObjectFile::with_overlay(vfs, Arc::new(store), Overlay::of_file(size));
+    let nothing: Configure = Arc::new(|_| Ok(()));
+    let connection = open_connection(&Arc::new(file), &nothing)?;
+    Meta::read(&connection).map_err(crate::engine::sqlite::error)
+}
+
+fn nameless() -> Error {
+    Error::new(ErrorKind::Storage, "its `_durable_meta` is empty")
+}

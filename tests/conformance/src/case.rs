@@ -1,0 +1,429 @@
+//! Files of recorded cases: steps, the operations in them, and what the reference implementation gave.
+//!
+//! A file is read as a whole before anything runs; what this version cannot run becomes
+//! [`Step::NotYet`] or [`Action::NotYet`], and nothing else is passed over.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use crate::value::LONE_SURROGATE;
+use crate::{Error, Result, ids};
+
+/// A file of cases.
+#[derive(Debug, Deserialize)]
+pub struct CaseFile {
+    /// What the cases are about.
+    pub area: String,
+    /// The cases, in the order of the file.
+    pub cases: Vec<Case>,
+}
+
+/// Steps, and what each gave.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Case {
+    /// Unique in its file.
+    pub name: String,
+    /// What it is about.
+    #[serde(default)]
+    pub doc: String,
+    /// What is done, one after the other.
+    pub steps: Vec<Step>,
+    /// The recorded result of each step. Not for those who execute.
+    pub expect: Vec<Json>,
+}
+
+/// Something that a case does from outside the objects.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Json")]
+pub enum Step {
+    /// One call.
+    Call(Call),
+    /// Calls that start together, each through a stub of its own.
+    Together(Vec<Call>),
+    /// Calls through one stub.
+    OnStub {
+        /// Whether they start together, or each when the one before is answered.
+        together: bool,
+        /// The calls, all to the same object.
+        calls: Vec<Call>,
+    },
+    /// Operations on ids.
+    Ids(Vec<Json>),
+    /// Shows what `trace` operations have written.
+    Log {
+        /// Of this object.
+        object: String,
+        /// Whether to forget it then.
+        clear: bool,
+    },
+    /// Waits for so many milliseconds.
+    Sleep(u64),
+    /// A step of a kind that the replayer does not know yet.
+    NotYet(String),
+}
+
+/// A call: operations that the object interprets.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which object of the case.
+    pub object: String,
+    /// Whether it is a new object with an id of its own.
+    pub unique: bool,
+    /// What it does.
+    pub ops: Ops,
+}
+
+/// Operations, in order.
+pub(crate) type Ops = Arc<[Op]>;
+
+/// One operation.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Json")]
+pub struct Op {
+    /// What to do.
+    pub action: Action,
+    /// How the case writes it, for reports and rules.
+    pub json: Json,
+}
+
+/// What an operation does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "op")]
+pub enum Action {
+    #[serde(rename = "kv.get", alias = "skv.get")]
+    Get { key: Option<Json>, keys: Option<Json> },
+    #[serde(rename = "kv.put", alias = "skv.put")]
+    Put {
+        key: Option<Json>,
+        #[serde(default = "undefined")]
+        value: Json,
+        entries: Option<Json>,
+    },
+    #[serde(rename = "kv.delete", alias = "skv.delete")]
+    Delete { key: Option<Json>, keys: Option<Json> },
+    #[serde(rename = "kv.list", alias = "skv.list")]
+    List {
+        #[serde(default)]
+        opts: Json,
+    },
+    #[serde(rename = "kv.sync")]
+    Sync {},
+    #[serde(rename = "deleteAll")]
+    DeleteAll {},
+    #[serde(rename = "sql")]
+    Sql {
+        query: Json,
+        #[serde(default)]
+        params: Json,
+        #[serde(default)]
+        mode: SqlMode,
+        #[serde(rename = "as", default)]
+        cursor: String,
+    },
+    #[serde(rename = "sql.cursor")]
+    Cursor {
+        #[serde(rename = "do")]
+        verb: CursorVerb,
+        #[serde(rename = "c", default)]
+        cursor: String,
+    },
+    #[serde(rename = "sql.size")]
+    Size {
+        #[serde(default)]
+        exact: bool,
+    },
+    #[serde(rename = "sql.size_cmp")]
+    CompareSize {},
+    #[serde(rename = "txnSync")]
+    Transaction {
+        ops: Ops,
+        ret: Option<Json>,
+        #[serde(default)]
+        rethrow: bool,
+        #[serde(default, rename = "returnPromise")]
+        returns_promise: bool,
+    },
+    #[serde(rename = "txn")]
+    AsyncTransaction {
+        ops: Ops,
+        ret: Option<Json>,
+        #[serde(default)]
+        rethrow: bool,
+    },
+    #[serde(rename = "txn.rollback")]
+    Rollback {},
+    #[serde(rename = "throw")]
+    Throw {
+        #[serde(default)]
+        message: String,
+        #[serde(rename = "type", default)]
+        class: String,
+    },
+    #[serde(rename = "instance")]
+    Instance {},
+    #[serde(rename = "mem.set")]
+    Remember {
+        #[serde(default = "undefined")]
+        value: Json,
+    },
+    #[serde(rename = "mem.get")]
+    Recall {},
+    #[serde(rename = "trace")]
+    Trace { v: Json },
+    #[serde(rename = "log")]
+    Log {},
+    #[serde(rename = "id")]
+    Id {},
+    #[serde(rename = "microtask")]
+    Microtask {},
+    #[serde(rename = "sleep")]
+    Sleep { ms: u64 },
+    #[serde(rename = "call")]
+    Call { obj: String, ops: Ops },
+    #[serde(rename = "par")]
+    Branches { branches: Vec<Ops> },
+    #[serde(other)]
+    NotYet,
+}
+
+/// How the result of a query is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SqlMode {
+    #[default]
+    Array,
+    One,
+    Raw,
+    Columns,
+    None,
+    Count,
+    Len,
+    Counters,
+    Counters0,
+    Next,
+    NextThenArray,
+    ArrayTwice,
+    Keep,
+    #[serde(other)]
+    NotYet,
+}
+
+/// What is done with a cursor that was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CursorVerb {
+    Next,
+    Array,
+    Raw,
+    One,
+    Columns,
+    #[serde(other)]
+    NotYet,
+}
+
+fn undefined() -> Json {
+    crate::value::Value::undefined().record()
+}
+
+impl CaseFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or has not the form of a file of cases.
+    pub fn read(path: &Path) -> Result<CaseFile> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::File { path: path.into(), reason: error.to_string() })?;
+        CaseFile::parse(&text)
+            .map_err(|reason| Error::File { path: path.into(), reason: reason.to_string() })
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// When it has not the form of a file of cases.
+    pub fn parse(text: &str) -> serde_json::Result<CaseFile> {
+        let file: CaseFile = serde_json::from_str(&mark_lone_surrogates(text))?;
+        match file.cases.iter().find(|case| case.steps.len() != case.expect.len()) {
+            None => Ok(file),
+            Some(case) => Err(serde::de::Error::custom(format_args!(
+                "case {} has {} steps and {} results",
+                case.name,
+                case.steps.len(),
+                case.expect.len()
+            ))),
+        }
+    }
+}
+
+impl Case {
+    /// The first step or operation of a kind that cannot be run yet.
+    pub fn not_yet(&self) -> Option<String> {
+        self.steps.iter().find_map(|step| match step {
+            Step::NotYet(kind) => Some(format!("step {kind}")),
+            Step::Call(call) => not_yet_in(&call.ops),
+            Step::Together(calls) | Step::OnStub { calls, .. } => {
+                calls.iter().find_map(|call| not_yet_in(&call.ops))
+            }
+            Step::Ids(ops) => ops.iter().find_map(|op| {
+                let kind = op.get("op").and_then(Json::as_str).unwrap_or_default();
+                (!ids::KINDS.contains(&kind)).then(|| format!("id {kind}"))
+            }),
+            Step::Log { .. } | Step::Sleep(_) => None,
+        })
+    }
+}
+
+fn not_yet_in(ops: &[Op]) -> Option<String> {
+    ops.iter().find_map(|op| match &op.action {
+        Action::NotYet
+        | Action::Sql { mode: SqlMode::NotYet, .. }
+        | Action::Cursor { verb: CursorVerb::NotYet, .. } => Some(op.kind().to_owned()),
+        Action::Branches { branches } => branches.iter().find_map(|ops| not_yet_in(ops)),
+        _ => not_yet_in(op.inner()),
+    })
+}
+
+impl Op {
+    /// The name of its kind in the files.
+    pub fn kind(&self) -> &str {
+        self.json.get("op").and_then(Json::as_str).unwrap_or_default()
+    }
+
+    /// Whether a flag such as `nowait` or `propagate` is set.
+    pub fn flag(&self, name: &str) -> bool {
+        self.json.get(name).and_then(Json::as_bool).unwrap_or_default()
+    }
+
+    /// Whether it is an async operation, which gives a promise.
+    pub fn is_promise(&self) -> bool {
+        matches!(
+            self.action,
+            Action::AsyncTransaction { .. } | Action::DeleteAll {} | Action::Sleep { .. }
+        ) || self.kind().starts_with("kv.")
+    }
+
+    /// The operations that it holds, if it is a transaction or a call.
+    pub fn inner(&self) -> &[Op] {
+        match &self.action {
+            Action::Transaction { ops, .. }
+            | Action::AsyncTransaction { ops, .. }
+            | Action::Call { ops, .. } => ops,
+            _ => &[],
+        }
+    }
+
+    /// Whether the object lets others in while it runs, so that no turn can hold it.
+    pub fn is_awaited(&self) -> bool {
+        matches!(
+            self.action,
+            Action::Sync {} | Action::Sleep { .. } | Action::Call { .. } | Action::Branches { .. }
+        )
+    }
+}
+
+impl From<Json> for Op {
+    fn from(json: Json) -> Op {
+        let action = Action::deserialize(&json).unwrap_or(Action::NotYet);
+        Op { action, json }
+    }
+}
+
+impl From<Json> for Step {
+    fn from(json: Json) -> Step {
+        read_step(&json).unwrap_or_else(|| {
+            let keys = json.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+            Step::NotYet(keys.unwrap_or_default().join("+"))
+        })
+    }
+}
+
+fn read_step(json: &Json) -> Option<Step> {
+    let text = |key: &str| json.get(key).and_then(Json::as_str).map(str::to_owned);
+    if json.get("call").is_some() {
+        return read_call(json).map(Step::Call);
+    }
+    if let Some(calls) = json.get("par") {
+        return calls.as_array()?.iter().map(read_call).collect::<Option<_>>().map(Step::Together);
+    }
+    if let Some(object) = text("parStub").or_else(|| text("seqStub")) {
+        let call = |ops| Some(Call { object: object.clone(), unique: false, ops: read_ops(ops)? });
+        let calls = json.get("calls")?.as_array()?.iter().map(call).collect::<Option<_>>()?;
+        return Some(Step::OnStub { together: json.get("parStub").is_some(), calls });
+    }
+    if let Some(ids) = json.get("id").and_then(Json::as_array) {
+        return Some(Step::Ids(ids.clone()));
+    }
+    if let Some(object) = text("log") {
+        let clear = json.get("clear").and_then(Json::as_bool).unwrap_or_default();
+        return Some(Step::Log { object, clear });
+    }
+    let only_key = json.as_object().is_some_and(|fields| fields.len() == 1);
+    json.get("sleep").filter(|_| only_key).and_then(Json::as_u64).map(Step::Sleep)
+}
+
+fn read_call(json: &Json) -> Option<Call> {
+    let object = json.get("call")?.as_str()?.to_owned();
+    let unique = json.get("unique").and_then(Json::as_bool).unwrap_or_default();
+    let elsewhere = json.get("ns").is_some();
+    (!elsewhere).then_some(Call { object, unique, ops: read_ops(json.get("ops")?)? })
+}
+
+fn read_ops(json: &Json) -> Option<Ops> {
+    Ops::deserialize(json).ok()
+}
+
+/// JSON may hold half a surrogate pair as `\ud800`; no Rust string may.
+fn mark_lone_surrogates(text: &str) -> String {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut marked = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(backslash) = text[at..].find('\\').map(|offset| at + offset) {
+        marked.push_str(&text[at..backslash]);
+        let (escape, lone) = match (unit(backslash), unit(backslash + 6)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => (12, false),
+            (Some(0xd800..0xe000), _) => (6, true),
+            _ => (1 + text[backslash + 1..].chars().next().map_or(0, char::len_utf8), false),
+        };
+        if lone {
+            marked.push(LONE_SURROGATE);
+        } else {
+            marked.push_str(&text[backslash..backslash + escape]);
+        }
+        at = backslash + escape;
+    }
+    marked.push_str(&text[at..]);
+    marked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_surrogate_pair_is_marked() {
+        let text = r#"["\ud83d\ude00", "\ud800x", "\\ud800", "\udc00\n"]"#;
+        let read: Vec<String> = serde_json::from_str(&mark_lone_surrogates(text)).unwrap();
+        let lone = LONE_SURROGATE;
+        assert_eq!(read, ["😀".into(), format!("{lone}x"), "\\ud800".into(), format!("{lone}\n")]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_yet() {
+        let case = |steps: &str| {
+            let text = format!(r#"{{"name": "n", "steps": [{steps}], "expect": []}}"#);
+            serde_json::from_str::<Case>(&text).unwrap().not_yet()
+        };
+        assert_eq!(case(r#"{"call": "a", "ops": [{"op": "kv.list"}]}"#), None);
+        assert_eq!(case(r#"{"evict": "a"}"#).as_deref(), Some("step evict"));
+        let nested = r#"{"call": "a", "ops": [{"op": "txnSync", "ops": [{"op": "alarm.get"}]}]}"#;
+        assert_eq!(case(nested).as_deref(), Some("alarm.get"));
+        let branch = r#"{"call": "a", "ops": [{"op": "par", "branches": [[{"op": "abort"}]]}]}"#;
+        assert_eq!(case(branch).as_deref(), Some("abort"));
+    }
+}
