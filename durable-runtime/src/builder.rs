@@ -172,6 +172,31 @@ impl Builder {
         self
     }
 
+    /// How long the text of one SQL statement may be, in bytes. Default: 100,000.
+    pub fn sql_limit(mut self, bytes: usize) -> Self {
+        self.limits.sql_bytes = bytes;
+        self
+    }
+
+    /// How long a key of [`Kv`](crate::Kv) may be, in bytes. Default: 2 KiB.
+    pub fn key_limit(mut self, bytes: usize) -> Self {
+        self.limits.keys.key_bytes = bytes;
+        self
+    }
+
+    /// How long a key and its value may be together, in bytes. Default: 2 MiB. More than 8 MiB in a
+    /// value is too much for SQLite, whatever this says.
+    pub fn entry_limit(mut self, bytes: usize) -> Self {
+        self.limits.keys.entry_bytes = bytes;
+        self
+    }
+
+    /// How many keys one call of [`Kv`](crate::Kv) may name. Default: 128.
+    pub fn key_batch_limit(mut self, keys: usize) -> Self {
+        self.limits.keys.batch_keys = keys;
+        self
+    }
+
     /// Passes the arguments and the reply of every call through their wire form, as if the
     /// caller were in another process. For tests: it finds types that cannot be sent.
     pub fn always_serialize(mut self) -> Self {

@@ -56,8 +56,8 @@ const RESET: &str = "PRAGMA case_sensitive_like = OFF; PRAGMA ignore_check_const
     PRAGMA legacy_alter_table = OFF; PRAGMA recursive_triggers = OFF; \
     PRAGMA reverse_unordered_selects = OFF;";
 
-/// Functions that reach outside the database: an extension, a pointer of the process.
-const FUNCTIONS: [&str; 2] = ["fts3_tokenizer", "load_extension"];
+/// Functions that reach outside the database: an extension, a pointer of the process, its log.
+const FUNCTIONS: [&str; 3] = ["fts3_tokenizer", "load_extension", "sqlite_log"];
 
 /// Modules whose virtual tables keep all they hold in tables of the same database.
 const MODULES: [&str; 4] = ["fts5", "fts5vocab", "rtree", "rtree_i32"];
@@ -112,7 +112,12 @@ impl Guard {
     /// To be called when a user's statement is prepared: SQLite does not tell the authorizer to which name
     /// a table is renamed.
     pub(super) fn check_renames(&self, sql: &str) -> Result<()> {
-        if self.has_seen(seen::RENAME) && sql.to_ascii_lowercase().contains(RESERVED) {
+        if !self.has_seen(seen::RENAME) {
+            return Ok(());
+        }
+        // A column may have any name, as when its table is made.
+        let sql = sql.to_ascii_lowercase();
+        if sql.contains("rename") && sql.contains(RESERVED) {
             return Err(Error::new(ErrorKind::Refused, reserved()));
         }
         Ok(())
@@ -219,7 +224,7 @@ fn refusal(action: &AuthAction<'_>) -> Option<String> {
         A::Pragma { pragma_name, pragma_value } => refused_pragma(pragma_name, pragma_value),
         A::Function { function_name } => is_one_of(&FUNCTIONS, function_name).then(|| {
             format!(
-                "{function_name} is not allowed: extensions cannot be loaded into an object's database"
+                "{function_name} is not allowed: extensions cannot be loaded into an object's database, and SQL reaches nothing outside of it"
             )
         }),
         A::CreateVtable { table_name, module_name } => is_reserved(table_name)

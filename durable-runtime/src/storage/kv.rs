@@ -3,6 +3,7 @@
 //! The guarantee: a value that was put comes back, or an error says why it cannot; a batch is stored
 //! whole or not at all; a list is in the order of the keys' bytes. [`value`] has the stored form.
 
+mod limits;
 mod list;
 mod range;
 mod value;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 pub use list::{KvKeys, KvList};
 pub use range::KvRange;
 
+pub(crate) use self::limits::KeyLimits;
 use self::list::Cursor;
 use self::value::{decode, encode, unreadable};
 use super::Store;
@@ -93,7 +95,7 @@ impl<'a> Kv<'a> {
     /// # Errors
     /// [`ErrorKind::Conversion`] when the value is not a `T`. Others: see [`Kv`].
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        check_key(key)?;
+        self.limits().check_key(key)?;
         self.read(key)
     }
 
@@ -106,7 +108,7 @@ impl<'a> Kv<'a> {
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<BTreeMap<String, T>> {
         let mut found = BTreeMap::new();
-        for key in check_keys(keys)? {
+        for key in self.limits().check_keys(keys)? {
             let key = key.as_ref();
             if let Some(value) = self.read(key)? {
                 found.insert(key.to_owned(), value);
@@ -120,9 +122,9 @@ impl<'a> Kv<'a> {
     /// # Errors
     /// See [`Kv`].
     pub fn put(&self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<()> {
-        check_key(key)?;
+        self.limits().check_key(key)?;
         self.store.check_may_write()?;
-        let bytes = encode(key, value)?;
+        let bytes = encode(key, value, self.limits().entry_bytes)?;
         self.write(key, &bytes)
     }
 
@@ -145,9 +147,9 @@ impl<'a> Kv<'a> {
         // All of them first: a value that cannot be written is found before anything is.
         let mut encoded = Vec::new();
         for (key, value) in entries {
-            check_count(encoded.len())?;
-            check_key(key.as_ref())?;
-            let bytes = encode(key.as_ref(), &value)?;
+            self.limits().check_count(encoded.len())?;
+            self.limits().check_key(key.as_ref())?;
+            let bytes = encode(key.as_ref(), &value, self.limits().entry_bytes)?;
             encoded.push((key, bytes));
         }
         self.store.transaction(|| {
@@ -160,7 +162,7 @@ impl<'a> Kv<'a> {
     /// # Errors
     /// See [`Kv`].
     pub fn delete(&self, key: &str) -> Result<bool> {
-        check_key(key)?;
+        self.limits().check_key(key)?;
         self.store.check_may_write()?;
         self.remove(key)
     }
@@ -170,7 +172,7 @@ impl<'a> Kv<'a> {
     /// # Errors
     /// See [`Kv`].
     pub fn delete_many(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Result<usize> {
-        let keys = check_keys(keys)?;
+        let keys = self.limits().check_keys(keys)?;
         self.store.check_may_write()?;
         self.store.transaction(|| {
             let mut removed = 0;
@@ -210,6 +212,10 @@ impl<'a> Kv<'a> {
     /// As [`list`](Kv::list).
     pub fn keys(&self, range: impl Into<KvRange>) -> Result<KvKeys<'a>> {
         Ok(KvKeys::new(Cursor::new(self.store, &range.into(), list::KEYS)?))
+    }
+
+    fn limits(&self) -> &'a KeyLimits {
+        &self.store.limits().keys
     }
 
     fn read<T: DeserializeOwned>(self, key: &str) -> Result<Option<T>> {
@@ -281,39 +287,6 @@ fn read_value<T: DeserializeOwned>(key: &str, bytes: Option<&[u8]>) -> Result<T>
 /// rolled back, when one from the cache is run.
 fn is_no_table(error: &rusqlite::Error) -> bool {
     error.to_string().starts_with("no such table: _durable_kv")
-}
-
-fn check_key(key: &str) -> Result<()> {
-    match key.len() {
-        0..=KV_KEY_BYTES_MAX => Ok(()),
-        bytes => Err(Error::new(
-            ErrorKind::Limit,
-            format!("a key has {bytes} bytes, over the limit of {KV_KEY_BYTES_MAX}"),
-        )),
-    }
-}
-
-/// Whether another key may be added to so many.
-fn check_count(keys: usize) -> Result<()> {
-    if keys < KV_BATCH_KEYS_MAX {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Limit,
-        format!(
-            "one call names more than {KV_BATCH_KEYS_MAX} keys, which is the limit: use several calls"
-        ),
-    ))
-}
-
-fn check_keys<K: AsRef<str>>(keys: impl IntoIterator<Item = K>) -> Result<Vec<K>> {
-    let mut checked = Vec::new();
-    for key in keys {
-        check_count(checked.len())?;
-        check_key(key.as_ref())?;
-        checked.push(key);
-    }
-    Ok(checked)
 }
 
 #[cfg(test)]

@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::kv::KeyLimits;
 use crate::engine::sqlite::PAGE_BYTES;
 use crate::{Error, ErrorKind};
 
 /// SQLite asks for the time each time it has done so many steps: a tenth of a millisecond's work.
 const STEPS: i32 = 4_096;
+
+/// The longest text of one statement, in bytes, unless the builder says otherwise.
+const SQL_BYTES_MAX: usize = 100_000;
 
 /// The limits of every object of a runtime.
 #[derive(Clone)]
@@ -25,6 +29,9 @@ pub(crate) struct Limits {
     pub(crate) migration: Duration,
     /// How large the database of an object may get.
     pub(crate) database_bytes: u64,
+    /// How long the text of a statement may be.
+    pub(crate) sql_bytes: usize,
+    pub(crate) keys: KeyLimits,
     /// The time that does not jump, whatever the runtime's clock says.
     pub(crate) clock: fn() -> Instant,
 }
@@ -35,6 +42,8 @@ impl Default for Limits {
             turn: Duration::from_secs(30),
             migration: Duration::from_mins(15),
             database_bytes: 10_000_000_000,
+            sql_bytes: SQL_BYTES_MAX,
+            keys: KeyLimits::default(),
             clock: Instant::now,
         }
     }
@@ -46,6 +55,8 @@ impl fmt::Debug for Limits {
             .field("turn", &self.turn)
             .field("migration", &self.migration)
             .field("database_bytes", &self.database_bytes)
+            .field("sql_bytes", &self.sql_bytes)
+            .field("keys", &self.keys)
             .finish_non_exhaustive()
     }
 }
@@ -80,6 +91,10 @@ pub(super) struct Deadline {
 impl Deadline {
     pub(super) fn new(limits: Arc<Limits>) -> Self {
         Deadline { limits, work: AtomicU8::new(0), number: AtomicU64::new(0) }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(super) fn begin(&self, work: Work) {

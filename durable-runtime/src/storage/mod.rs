@@ -261,6 +261,10 @@ impl Store {
         Sql::new(self)
     }
 
+    fn limits(&self) -> &Limits {
+        self.deadline.limits()
+    }
+
     /// The keys and values of the turn that runs.
     pub(crate) fn kv(&self) -> Kv<'_> {
         Kv::new(self)

@@ -21,8 +21,6 @@ use super::{Store, functions};
 use crate::engine::sqlite::PAGE_BYTES;
 use crate::{Error, ErrorKind, Result};
 
-/// The longest text of one statement, in bytes.
-const SQL_BYTES_MAX: usize = 100_000;
 /// The longest text of a batch, in bytes.
 const BATCH_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 
@@ -124,7 +122,7 @@ impl<'a> Sql<'a> {
     /// [`ErrorKind::Sql`] when the text holds no statement or an empty one, or when a statement before the last has
     /// parameters. [`ErrorKind::Limit`] when the rows are too large; what was written stays written. Others: see [`Sql`].
     pub fn exec(&self, query: &str, params: impl Params) -> Result<Cursor> {
-        check_length(query, SQL_BYTES_MAX, "a statement")?;
+        check_length(query, self.store.limits().sql_bytes, "a statement")?;
         let mut counts = Counts::default();
         let rows = if script::is_single(query) {
             self.prepared(query, |statement| {
@@ -269,7 +267,7 @@ impl<'a> Sql<'a> {
         params: impl Params,
         read: impl FnOnce(&mut Reader<'_, '_>) -> Result<R>,
     ) -> Result<R> {
-        check_length(query, SQL_BYTES_MAX, "a statement")?;
+        check_length(query, self.store.limits().sql_bytes, "a statement")?;
         self.prepared(query, |statement| self.step(statement, query, params, read))
     }
 

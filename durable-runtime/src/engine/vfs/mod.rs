@@ -14,6 +14,7 @@ mod object;
 mod register;
 mod tune;
 
+use std::ffi::c_int;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,7 +91,7 @@ pub(crate) fn open_connection(
         Connection::open_with_flags_and_vfs(FILE_NAME, flags, vfs.name())
     });
     let prepared = opened.map_err(sqlite::error).and_then(|connection| {
-        lookaside_off(&connection);
+        limit_lookaside(&connection);
         connection.execute_batch(PRAGMAS).map_err(sqlite::error)?;
         sqlite::prepare(connection, configure)
     });
@@ -100,14 +101,18 @@ pub(crate) fn open_connection(
     }
 }
 
-/// Gives back the memory that SQLite sets aside for each connection, 120 KiB of it. It saves time for
-/// connections that prepare statements all day; ours keep theirs.
-fn lookaside_off(connection: &Connection) {
-    let nothing = std::ptr::null_mut::<std::ffi::c_void>();
+/// The memory that SQLite sets aside for each connection: instead of 120 KiB, enough for the cursors that a statement
+/// takes and gives back each time it runs. Without any, an insert costs a sixth more instructions.
+const LOOKASIDE: (c_int, c_int) = (640, 6);
+
+fn limit_lookaside(connection: &Connection) {
+    let (bytes, count) = LOOKASIDE;
+    let own = std::ptr::null_mut::<std::ffi::c_void>();
     // SAFETY: the handle is of an open connection that nobody else uses, and the three arguments are those of
-    // this verb. If SQLite refuses it keeps the memory, which harms nobody.
+    // this verb; without a buffer SQLite takes its own. If it refuses it keeps what it had, which harms nobody.
     unsafe {
-        ffi::sqlite3_db_config(connection.handle(), ffi::SQLITE_DBCONFIG_LOOKASIDE, nothing, 0, 0);
+        let verb = ffi::SQLITE_DBCONFIG_LOOKASIDE;
+        ffi::sqlite3_db_config(connection.handle(), verb, own, bytes, count);
     }
 }
 

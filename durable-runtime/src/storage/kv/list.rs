@@ -58,7 +58,7 @@ impl<'a> Cursor<'a> {
             store,
             statement: statements[usize::from(is_reversed)],
             is_reversed,
-            rest: range.interval()?,
+            rest: range.interval(&store.limits().keys)?,
             wanted: range.entries_max(),
             batch: Vec::new().into_iter(),
         })

@@ -5,7 +5,7 @@
 
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
-use super::check_key;
+use super::KeyLimits;
 use crate::{Error, ErrorKind, Result};
 
 /// A range of keys, for [`Kv::list`](super::Kv::list) and [`Kv::keys`](super::Kv::keys).
@@ -80,9 +80,9 @@ impl KvRange {
         self.limit.unwrap_or(usize::MAX)
     }
 
-    pub(super) fn interval(&self) -> Result<Interval> {
+    pub(super) fn interval(&self, limits: &KeyLimits) -> Result<Interval> {
         let bounds = [&self.start, &self.start_after, &self.end, &self.prefix];
-        bounds.into_iter().flatten().try_for_each(|bound| check_key(bound))?;
+        bounds.into_iter().flatten().try_for_each(|bound| limits.check_key(bound))?;
         let low = match (&self.start, &self.start_after) {
             (Some(start), Some(after)) => {
                 return Err(Error::new(
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     fn interval(range: impl Into<KvRange>) -> (String, Option<String>) {
-        let Interval { low, high } = range.into().interval().unwrap();
+        let Interval { low, high } = range.into().interval(&KeyLimits::default()).unwrap();
         (low, high)
     }
 
@@ -212,10 +212,11 @@ mod tests {
 
     #[test]
     fn what_is_no_range() {
-        let error = KvRange::new().start("a").start_after("b").interval().unwrap_err();
+        let error =
+            KvRange::new().start("a").start_after("b").interval(&KeyLimits::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.message().contains("not both"), "{error}");
-        let error = KvRange::prefix("x".repeat(2_049)).interval().unwrap_err();
+        let error = KvRange::prefix("x".repeat(2_049)).interval(&KeyLimits::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit);
     }
 }

@@ -6,6 +6,10 @@ use super::*;
 use crate::rpc::Access;
 use crate::storage::tests::{store_on, turn_on_scratch};
 
+fn encoded(key: &str, value: &(impl Serialize + ?Sized)) -> Result<Vec<u8>> {
+    encode(key, value, KV_ENTRY_BYTES_MAX)
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Shape {
     Unit,
@@ -54,13 +58,13 @@ fn golden_values() {
     }
     let stored = |value: &dyn Fn() -> Result<Vec<u8>>| value().unwrap();
     let point = Point { x: -1, name: None };
-    assert_eq!(stored(&|| encode("k", &point)), *b"\x01\x82\xa1x\xff\xa4name\xc0");
-    assert_eq!(stored(&|| encode("k", &5)), [1, 5]);
-    assert_eq!(stored(&|| encode("k", "hi")), *b"\x01\xa2hi");
-    assert_eq!(stored(&|| encode("k", &(true, 1.5))), *b"\x01\x92\xc3\xcb\x3f\xf8\0\0\0\0\0\0");
-    assert_eq!(stored(&|| encode("k", &Raw(&[9]))), [1, 0xc4, 1, 9]);
-    assert_eq!(stored(&|| encode("k", &Shape::Unit)), *b"\x01\xa4Unit");
-    assert_eq!(stored(&|| encode("k", &Shape::New(7))), *b"\x01\x81\xa3New\x07");
+    assert_eq!(stored(&|| encoded("k", &point)), *b"\x01\x82\xa1x\xff\xa4name\xc0");
+    assert_eq!(stored(&|| encoded("k", &5)), [1, 5]);
+    assert_eq!(stored(&|| encoded("k", "hi")), *b"\x01\xa2hi");
+    assert_eq!(stored(&|| encoded("k", &(true, 1.5))), *b"\x01\x92\xc3\xcb\x3f\xf8\0\0\0\0\0\0");
+    assert_eq!(stored(&|| encoded("k", &Raw(&[9]))), [1, 0xc4, 1, 9]);
+    assert_eq!(stored(&|| encoded("k", &Shape::Unit)), *b"\x01\xa4Unit");
+    assert_eq!(stored(&|| encoded("k", &Shape::New(7))), *b"\x01\x81\xa3New\x07");
 }
 
 #[test]
@@ -116,11 +120,11 @@ fn nested(depth: usize) -> Nested {
 
 #[test]
 fn what_is_too_deep_is_refused_when_it_is_put() {
-    let deepest = (0..200).take_while(|&depth| encode("k", &nested(depth)).is_ok()).count();
+    let deepest = (0..200).take_while(|&depth| encoded("k", &nested(depth)).is_ok()).count();
     assert!((60..=value::DEPTH_MAX).contains(&deepest), "{deepest}");
-    let bytes = encode("k", &nested(deepest - 1)).unwrap();
+    let bytes = encoded("k", &nested(deepest - 1)).unwrap();
     assert_eq!(decode::<Nested>("k", &bytes).unwrap(), nested(deepest - 1));
-    assert_eq!(encode("k", &nested(deepest)).unwrap_err().kind(), ErrorKind::Encoding);
+    assert_eq!(encoded("k", &nested(deepest)).unwrap_err().kind(), ErrorKind::Encoding);
 }
 
 #[test]
@@ -133,12 +137,12 @@ fn unreadable_values_name_key_and_types() {
         error.message().to_owned()
     };
     for (value, expected) in [
-        (encode("k", &5), "holds an integer"),
-        (encode("k", "a"), "holds a string"),
-        (encode("k", &[1, 2]), "holds a sequence of 2"),
-        (encode("k", &vec![1; 300]), "holds a sequence of 300"),
-        (encode("k", &BTreeMap::from([("a", 1)])), "holds a map or struct of 1"),
-        (encode("k", &()), "holds nothing"),
+        (encoded("k", &5), "holds an integer"),
+        (encoded("k", "a"), "holds a string"),
+        (encoded("k", &[1, 2]), "holds a sequence of 2"),
+        (encoded("k", &vec![1; 300]), "holds a sequence of 300"),
+        (encoded("k", &BTreeMap::from([("a", 1)])), "holds a map or struct of 1"),
+        (encoded("k", &()), "holds nothing"),
         (Ok(vec![9, 0]), "another format"),
         (Ok(vec![]), "another format"),
         (Ok(vec![1]), "not a value"),

@@ -9,7 +9,6 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::KV_ENTRY_BYTES_MAX;
 use crate::{Error, ErrorKind, Result};
 
 /// How deep values may be nested.
@@ -17,7 +16,12 @@ pub(super) const DEPTH_MAX: usize = 128;
 /// First byte of every value; another value is another format.
 const FORMAT: u8 = 1;
 
-pub(super) fn encode(key: &str, value: &(impl Serialize + ?Sized)) -> Result<Vec<u8>> {
+/// Fails if key and value together have more than `bytes_max` bytes.
+pub(super) fn encode(
+    key: &str,
+    value: &(impl Serialize + ?Sized),
+    bytes_max: usize,
+) -> Result<Vec<u8>> {
     let mut bytes = vec![FORMAT];
     let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
     serializer.unstable_set_max_depth(DEPTH_MAX);
@@ -29,12 +33,10 @@ pub(super) fn encode(key: &str, value: &(impl Serialize + ?Sized)) -> Result<Vec
     };
     value.serialize(&mut serializer).map_err(|error| unwritable(&error))?;
     let total = key.len() + bytes.len();
-    if total > KV_ENTRY_BYTES_MAX {
+    if total > bytes_max {
         return Err(Error::new(
             ErrorKind::Limit,
-            format!(
-                "key {key:?} and its value have {total} bytes, over the limit of {KV_ENTRY_BYTES_MAX}"
-            ),
+            format!("key {key:?} and its value have {total} bytes, over the limit of {bytes_max}"),
         ));
     }
     #[cfg(debug_assertions)]

@@ -120,3 +120,27 @@ fn a_database_has_a_limit() {
     store.rollback_turn();
     write(&mut store, "INSERT INTO t VALUES (1)");
 }
+
+#[test]
+fn the_limits_of_text_keys_and_values_are_the_builders() {
+    let keys = KeyLimits { key_bytes: 3, entry_bytes: 10, batch_keys: 2 };
+    let mut store = store(Limits { sql_bytes: 12, keys, ..Limits::default() }, &[]);
+    store.begin_turn(Access::Write);
+    let refused = |result: Result<()>, text: &str| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit);
+        assert!(error.message().contains(text), "{error}");
+    };
+    store.sql().query_one::<i64>("SELECT 12345", []).unwrap();
+    let longer = store.sql().query_one::<i64>("SELECT 123456", []);
+    refused(longer.map(drop), "has 13 bytes, over the limit of 12");
+    store.kv().put("abc", "12345").unwrap();
+    refused(store.kv().put("abc", "123456"), "have 11 bytes, over the limit of 10");
+    refused(store.kv().put("abcd", &1), "has 4 bytes, over the limit of 3");
+    let long = store.kv().list::<u8>(crate::KvRange::prefix("abcd"));
+    refused(long.map(drop), "has 4 bytes, over the limit of 3");
+    store.kv().get_many::<u8>(["a", "b"]).unwrap();
+    refused(store.kv().get_many::<u8>(["a", "b", "c"]).map(drop), "more than 2 keys");
+    assert_eq!(store.kv().get::<String>("abc").unwrap().as_deref(), Some("12345"));
+    store.commit_turn(|| NOW).unwrap();
+}

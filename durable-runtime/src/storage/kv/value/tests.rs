@@ -27,7 +27,7 @@ impl Shapes {
     where
         T: Serialize + DeserializeOwned + PartialEq + Debug,
     {
-        let bytes = encode("k", value).unwrap();
+        let bytes = encode("k", value, usize::MAX).unwrap();
         assert_eq!(decode::<T>("k", &bytes).as_ref(), Ok(value), "{name}");
         let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
             write!(hex, "{byte:02x}").unwrap();
@@ -218,13 +218,13 @@ fn every_shape_comes_back_and_its_bytes_never_change() {
 #[test]
 fn a_float_keeps_its_bits() {
     for bits in [f32::NAN.to_bits(), 0x7fa0_1234, (-0.0_f32).to_bits()] {
-        let bytes = encode("k", &f32::from_bits(bits)).unwrap();
+        let bytes = encode("k", &f32::from_bits(bits), usize::MAX).unwrap();
         assert_eq!(bytes[1..], [&[0xca][..], &bits.to_be_bytes()].concat());
         // Quiet or signalling, it is a NaN; some processors set the quiet bit.
         let read = decode::<f32>("k", &bytes).unwrap();
         assert_eq!(read.is_nan(), f32::from_bits(bits).is_nan());
     }
-    let bytes = encode("k", &f64::NAN).unwrap();
+    let bytes = encode("k", &f64::NAN, usize::MAX).unwrap();
     assert!(decode::<f64>("k", &bytes).unwrap().is_nan());
 }
 
@@ -257,14 +257,15 @@ fn fields_may_be_added_removed_and_moved() {
         name: String,
     }
     let gone = vec![External::Struct { a: true }, External::Unit];
-    let old = encode("k", &Old { name: "Ada".into(), age: 36, gone }).unwrap();
+    let old = encode("k", &Old { name: "Ada".into(), age: 36, gone }, usize::MAX).unwrap();
     let new = New { added: None, counted: 7, age: 36, name: "Ada".into() };
     assert_eq!(decode::<New>("k", &old), Ok(new));
-    let stored = encode("k", &[External::Unit, External::Struct { a: true }]).unwrap();
+    let stored = encode("k", &[External::Unit, External::Struct { a: true }], usize::MAX).unwrap();
     let read = decode::<[More; 2]>("k", &stored);
     assert_eq!(read, Ok([More::Unit, More::Struct { b: None, a: true }]));
     // Without a default an added field is an error that names it.
-    let error = decode::<Old>("k", &encode("k", &BTreeMap::from([("age", 1)])).unwrap());
+    let error =
+        decode::<Old>("k", &encode("k", &BTreeMap::from([("age", 1)]), usize::MAX).unwrap());
     assert!(error.unwrap_err().message().contains("missing field `name`"));
 }
 
@@ -278,11 +279,11 @@ enum Wide {
 #[test]
 fn shapes_that_come_back_as_others_or_not_at_all() {
     let back = |bytes: Result<Vec<u8>>| bytes.unwrap();
-    let nothing = back(encode("k", &Some(None::<u8>)));
+    let nothing = back(encode("k", &Some(None::<u8>), usize::MAX));
     assert_eq!(decode::<Option<Option<u8>>>("k", &nothing), Ok(None));
-    let nothing = back(encode("k", &Some(())));
+    let nothing = back(encode("k", &Some(()), usize::MAX));
     assert_eq!(decode::<Option<()>>("k", &nothing), Ok(None));
-    let wide = back(encode("k", &Wide::Number(5)));
+    let wide = back(encode("k", &Wide::Number(5), usize::MAX));
     let error = decode::<Wide>("k", &wide).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conversion);
 }
