@@ -18,11 +18,23 @@ use crate::storage::Limits;
 use crate::time::{Clock, Time};
 use crate::{DurableObject, Error, ErrorKind, Handlers, Result, Runtime};
 
-/// Jobs that may wait in one object's queue, unless [`Builder::queue_limit`] says otherwise.
+/// Calls of one object that may be without an answer, unless [`Builder::queue_limit`] says otherwise.
 pub const QUEUE_MAX: usize = 1_024;
 
 /// Objects in memory, unless [`Builder::resident_limit`] or the limit of open files says otherwise.
 pub const RESIDENTS_MAX: usize = 10_000;
+
+/// How long an object stays in memory without events, unless [`Builder::idle_limit`] says otherwise.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Less would be looking at objects all the time.
+const IDLE_LIMIT_MIN: Duration = Duration::from_millis(4);
+
+/// How long a gate may be closed, unless [`Builder::gate_limit`] says otherwise.
+pub const GATE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a background future may run, unless [`Builder::background_limit`] says otherwise.
+pub const BACKGROUND_LIMIT: Duration = Duration::from_mins(15);
 
 /// Memory of the databases of objects in memory, in bytes, unless [`Builder::resident_memory_limit`] says
 /// otherwise.
@@ -38,6 +50,9 @@ pub struct Builder {
     form: Form,
     queue_max: usize,
     residents_max: Option<usize>,
+    idle_limit: Duration,
+    gate_limit: Duration,
+    background_limit: Duration,
     resident_bytes_max: usize,
     writing: WriteLimits,
     on_damage: OnDamage,
@@ -64,6 +79,9 @@ impl Builder {
             form: Form::Moved,
             queue_max: QUEUE_MAX,
             residents_max: None,
+            idle_limit: IDLE_LIMIT,
+            gate_limit: GATE_LIMIT,
+            background_limit: BACKGROUND_LIMIT,
             resident_bytes_max: RESIDENT_BYTES_MAX,
             writing: WriteLimits::default(),
             on_damage: OnDamage::Refuse,
@@ -99,8 +117,8 @@ impl Builder {
         self
     }
 
-    /// How many calls may wait in one object's queue before further ones fail with
-    /// [`CallError::Overloaded`](crate::CallError::Overloaded). Default: 1,024.
+    /// How many calls of one object may be without an answer, in its queue or waiting for the disk, before
+    /// further ones fail with [`CallError::Overloaded`](crate::CallError::Overloaded). Default: 1,024.
     pub fn queue_limit(mut self, calls: usize) -> Self {
         self.queue_max = calls.max(1);
         self
@@ -110,6 +128,30 @@ impl Builder {
     /// for longest are evicted. Default: 10,000, or fewer if the process may not open so many files.
     pub fn resident_limit(mut self, objects: usize) -> Self {
         self.residents_max = Some(objects.max(1));
+        self
+    }
+
+    /// How long an object stays in memory without events; up to a quarter longer, since they are looked at
+    /// four times in that span. At least 4 milliseconds; [`Duration::MAX`]: until there are too many. Default:
+    /// 10 seconds.
+    ///
+    /// An object with a handler, a background future or a closed gate stays for as long as that takes.
+    pub fn idle_limit(mut self, limit: Duration) -> Self {
+        self.idle_limit = limit.max(IDLE_LIMIT_MIN);
+        self
+    }
+
+    /// How long the future given to [`Handle::block_concurrency_while`](crate::Handle::block_concurrency_while) may
+    /// keep all others out; beyond that the object is reset. Default: 30 seconds.
+    pub fn gate_limit(mut self, limit: Duration) -> Self {
+        self.gate_limit = limit;
+        self
+    }
+
+    /// How long a future given to [`Context::wait_until`](crate::Context::wait_until) may run; beyond that it is
+    /// dropped, and an error is logged. Default: 15 minutes.
+    pub fn background_limit(mut self, limit: Duration) -> Self {
+        self.background_limit = limit;
         self
     }
 
@@ -248,6 +290,9 @@ impl Builder {
             resident_bytes_max: self.resident_bytes_max,
             limits: Arc::new(self.limits),
             residents_max: self.residents_max.unwrap_or_else(|| default_residents(&*engine)),
+            idle_limit: self.idle_limit,
+            gate_limit: self.gate_limit,
+            background_limit: self.background_limit,
         };
         Ok((settings, Opened { engine, classes }, self.directory))
     }

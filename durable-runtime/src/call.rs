@@ -16,11 +16,11 @@ use tokio::task::coop;
 
 use crate::engine::Receipt;
 use crate::gate::{Barrier, Passage};
+use crate::instance::chain;
 use crate::instance::drain::Holder;
-use crate::instance::mailbox::Ticket;
+use crate::instance::mailbox::{GateId, Ticket};
 use crate::instance::turn::{Invocation, Turned, in_a_turn};
 use crate::instance::{Claim, Job, Live, Object};
-use crate::node::barrier_here;
 use crate::stub::RawStub;
 use crate::time::Sleep;
 use crate::{DurableObject, Error, ErrorKind};
@@ -32,6 +32,8 @@ use crate::{DurableObject, Error, ErrorKind};
 /// turns themselves (200 instead of 115 ns a call).
 const STORAGE_TURN_UNITS: usize = 16;
 const PLAIN_TURN_UNITS: usize = 2;
+
+const INSIDE_A_TURN: &str = "a call cannot be made inside a turn; put it into `ctx.wait_until(async move { .. })` or an async handler";
 
 /// Why a call gave no value. `E` is the method's own error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,14 +86,19 @@ pub enum CallError<E = Infallible> {
     /// the name is not usable.
     #[error("there is no such object: {0}")]
     NotFound(Error),
-    /// The call was polled inside a turn, which would wait for it forever.
-    #[error(
-        "a call cannot be made inside a turn, which would wait for it; put it into `ctx.wait_until(async move {{ .. }})` or an async handler"
-    )]
-    Deadlock,
-    /// The object was reset while the call waited.
-    #[error("the object was reset before it answered: {0}")]
-    Reset(String),
+    /// The call would wait for itself: it was polled inside a turn, or behind a closed gate by the very code that
+    /// holds the gate. Names the way from there back to it, such as `Room "a" -> Clerk "b" -> Room "a"`.
+    #[error("the call would wait for itself: {0}")]
+    Deadlock(String),
+    /// The object was reset while the call waited: it aborted itself, or a gate failed.
+    #[error("the object was reset before it answered: {reason}")]
+    Reset {
+        /// Why.
+        reason: String,
+        /// Whether an async handler had started, whose earlier turns may be stored. A turn had
+        /// not, or is undone.
+        started: bool,
+    },
     /// The runtime is shut down.
     #[error("the runtime is shut down")]
     ShutDown,
@@ -109,7 +116,7 @@ impl<E> CallError<E> {
             CallError::Overloaded { .. }
                 | CallError::TimedOut { started: false, .. }
                 | CallError::Activation(_)
-                | CallError::Reset(_)
+                | CallError::Reset { started: false, .. }
         )
     }
 
@@ -157,8 +164,8 @@ impl<E> CallError<E> {
                 CallError::Incompatible { method, reason }
             }
             CallError::NotFound(error) => CallError::NotFound(error),
-            CallError::Deadlock => CallError::Deadlock,
-            CallError::Reset(reason) => CallError::Reset(reason),
+            CallError::Deadlock(way) => CallError::Deadlock(way),
+            CallError::Reset { reason, started } => CallError::Reset { reason, started },
             CallError::ShutDown => CallError::ShutDown,
         })
     }
@@ -173,8 +180,8 @@ impl<E> CallError<E> {
             CallError::Activation(error) | CallError::StorageFailed(error) => error.kind(),
             CallError::Incompatible { .. } => ErrorKind::Incompatible,
             CallError::NotFound(_) => ErrorKind::NotFound,
-            CallError::Deadlock => ErrorKind::Deadlock,
-            CallError::Reset(_) => ErrorKind::Reset,
+            CallError::Deadlock(_) => ErrorKind::Deadlock,
+            CallError::Reset { .. } => ErrorKind::Reset,
             CallError::ShutDown => ErrorKind::ShutDown,
         }
     }
@@ -202,6 +209,8 @@ pub struct Call<T: DurableObject, R, E = Infallible> {
     target: RawStub<T>,
     timeout: Option<Duration>,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// The closed gate that lets it pass.
+    pass: Option<GateId>,
     passage: Passage,
     state: State<T, R, E>,
 }
@@ -224,6 +233,15 @@ enum State<T: DurableObject, R, E> {
     Done,
 }
 
+impl<T: DurableObject, R, E> State<T, R, E> {
+    /// To be called once for each call that waited, when it waits no longer.
+    fn count_answer(&self, target: &RawStub<T>) {
+        if let (State::Queued { .. } | State::Gated(_), Ok(object)) = (self, target.object()) {
+            object.answered();
+        }
+    }
+}
+
 impl<T, R, E> Call<T, R, E>
 where
     T: DurableObject,
@@ -235,9 +253,16 @@ where
             target,
             timeout: None,
             sleep: None,
+            pass: None,
             passage: Passage::default(),
             state: State::New(invocation),
         }
+    }
+
+    /// Lets the call pass a closed gate.
+    pub(crate) fn through(mut self, gate: GateId) -> Self {
+        self.pass = Some(gate);
+        self
     }
 
     /// Says what the call and its reply wait for.
@@ -256,17 +281,16 @@ where
     /// First poll.
     fn start(&mut self, task: &mut Task<'_>) -> Poll<Result<R, CallError<E>>> {
         let State::New(invocation) = std::mem::replace(&mut self.state, State::Done) else {
-            return Poll::Ready(Err(CallError::Reset("the call was already answered".into())));
+            return Poll::Ready(Err(already_answered()));
         };
         if in_a_turn() {
-            return Poll::Ready(Err(CallError::Deadlock));
+            return Poll::Ready(Err(CallError::Deadlock(INSIDE_A_TURN.into())));
         }
-        if let Ok(object) = self.target.object() {
-            let time = &object.node().settings.time;
-            self.sleep = self.timeout.map(|after| Box::pin(time.sleep(after)));
+        if let (Some(after), Ok(object)) = (self.timeout, self.target.object()) {
+            self.sleep = Some(Box::pin(object.node().settings.time.sleep(after)));
         }
         let barrier = match self.passage {
-            Passage::Outward => barrier_here(),
+            Passage::Outward => chain::barrier_here(),
             Passage::Own | Passage::Unconfirmed(_) => None,
         };
         match barrier {
@@ -306,13 +330,14 @@ where
         };
         // A caller without budget has kept its thread for long enough: its job joins the queue, so
         // that it keeps its place among the calls of its object, and others go first.
-        let claim = if coop::has_budget_remaining() { object.claim() } else { Claim::Wait };
+        let claim =
+            if coop::has_budget_remaining() { object.claim(self.pass) } else { Claim::Wait };
         match claim {
             Claim::Run(live) => {
                 let holder = Holder::new(object.clone(), Some(live));
                 let ran = holder.run(|live| (live.run(invocation), live.used_storage()));
                 let Some((turned, used_storage)) = ran else {
-                    return Poll::Ready(Err(CallError::Reset("it has no instance".into())));
+                    return Poll::Ready(Err(already_answered()));
                 };
                 let units = if used_storage { STORAGE_TURN_UNITS } else { PLAIN_TURN_UNITS };
                 spend_budget(task, units);
@@ -330,8 +355,9 @@ where
         task: &mut Task<'_>,
     ) -> Poll<Result<R, CallError<E>>> {
         let (sender, reply) = oneshot::channel();
-        match object.submit(|| Box::new(QueuedCall { invocation, sender })) {
+        match object.submit(self.pass, || Box::new(QueuedCall { invocation, sender })) {
             Ok(ticket) => {
+                object.waits();
                 self.state = State::Queued { ticket, reply };
                 self.wait(task)
             }
@@ -342,18 +368,18 @@ where
     /// Later polls: the reply, the timeout, or nothing yet.
     fn wait(&mut self, task: &mut Task<'_>) -> Poll<Result<R, CallError<E>>> {
         let State::Queued { ticket, reply } = &mut self.state else {
-            return Poll::Ready(Err(CallError::Reset("the call was already answered".into())));
+            return Poll::Ready(Err(already_answered()));
         };
         let ticket = *ticket;
         if let Poll::Ready(answer) = Pin::new(reply).poll(task) {
-            self.state = State::Done;
+            self.end_wait();
             return match answer {
                 Ok(turned) => self.pass_gate(turned, task),
                 Err(_) => Poll::Ready(Err(CallError::ShutDown)),
             };
         }
         let after = ready!(self.poll_timeout(task));
-        self.state = State::Done;
+        self.end_wait();
         let started = !self.target.object().is_ok_and(|object| object.cancel(ticket));
         Poll::Ready(Err(CallError::TimedOut { after, started }))
     }
@@ -381,22 +407,35 @@ where
         if turned.receipt.is_durable() {
             return Poll::Ready(turned.outcome);
         }
+        if let Ok(object) = self.target.object() {
+            object.waits();
+        }
         self.state = State::Gated(turned);
         self.poll_gate(task)
+    }
+
+    /// Ends the wait in the queue or at the output gate.
+    fn end_wait(&mut self) -> State<T, R, E> {
+        let left = std::mem::replace(&mut self.state, State::Done);
+        left.count_answer(&self.target);
+        left
     }
 
     fn poll_gate(&mut self, task: &mut Task<'_>) -> Poll<Result<R, CallError<E>>> {
         let State::Gated(turned) = &mut self.state else { return self.wait(task) };
         let Poll::Ready(durable) = turned.receipt.poll_durable(task) else {
             let after = ready!(self.poll_timeout(task));
-            self.state = State::Done;
+            self.end_wait();
             return Poll::Ready(Err(CallError::TimedOut { after, started: true }));
         };
-        let State::Gated(turned) = std::mem::replace(&mut self.state, State::Done) else {
-            return self.wait(task);
-        };
+        let State::Gated(turned) = self.end_wait() else { return self.wait(task) };
         Poll::Ready(durable.map_err(CallError::StorageFailed).and(turned.outcome))
     }
+}
+
+/// For a call that is polled after it has given its answer.
+fn already_answered<E>() -> CallError<E> {
+    CallError::Reset { reason: "the call was already answered".into(), started: true }
 }
 
 /// Takes a turn's share of the caller's budget.
@@ -437,6 +476,7 @@ impl<T: DurableObject, R, E> Drop for Call<T, R, E> {
         if let (State::Queued { ticket, .. }, Ok(object)) = (&self.state, self.target.object()) {
             object.cancel(*ticket);
         }
+        self.state.count_answer(&self.target);
     }
 }
 

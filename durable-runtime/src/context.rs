@@ -10,11 +10,19 @@ use std::time::SystemTime;
 use crate::engine::{Engine, Receipt};
 use crate::id::Identity;
 use crate::instance::Object;
+use crate::instance::chain::Chain;
+use crate::instance::gate::{self, GateEnd, PendingGate};
+use crate::instance::mailbox::GateId;
+use crate::instance::session::Session;
+use crate::instance::turn::dispose;
 use crate::node::Node;
 use crate::rpc::Access;
 use crate::storage::{AppliedMigration, Kv, Outcome, Sql, Store};
 use crate::stub::RawStub;
-use crate::{BoxFuture, DurableObject, Handle, LocationHint, Namespace, ObjectId, Result};
+use crate::{
+    BoxFuture, DurableObject, Error, ErrorKind, GateHandle, Handle, LocationHint, Namespace,
+    ObjectId, Result,
+};
 
 /// What a turn may do: storage, identity, other objects, background work.
 ///
@@ -62,6 +70,10 @@ pub struct Parts {
     unconfirmed: Cell<bool>,
     /// Futures that start when the turn is durable.
     background: RefCell<Vec<BoxFuture<()>>>,
+    /// What closes the gate when the turn ends well.
+    gates: RefCell<Vec<PendingGate>>,
+    /// Why the turn wants the object reset.
+    abort: RefCell<Option<Arc<str>>>,
 }
 
 #[doc(hidden)]
@@ -172,10 +184,32 @@ impl Context {
 
     /// Runs a future in the background once the turn is durable; never, if the turn is rolled back.
     ///
-    /// [`Runtime::shutdown`](crate::Runtime::shutdown) waits for it. It is lost when the process
-    /// ends before it is done.
+    /// The object stays in memory meanwhile, and [`Runtime::shutdown`](crate::Runtime::shutdown) waits for it.
+    /// It is dropped when it runs for longer than 15 minutes (see [`Builder::background_limit`](crate::Builder::background_limit)),
+    /// when the object is reset, and when the process ends before it is done. A panic in it is logged.
     pub fn wait_until(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.parts.background.borrow_mut().push(Box::pin(future));
+    }
+
+    /// Starts the object over, for a state that it cannot go on from: gives the error to return.
+    ///
+    /// Nothing of this turn is kept, whatever the method returns. The instance is dropped, and with it async
+    /// handlers, background futures and closed gates. This call and every other that waits for the object
+    /// fails with [`CallError::Reset`](crate::CallError::Reset) and the reason; the next one finds
+    /// a fresh instance. What was committed before stays, and stubs go on working.
+    ///
+    /// ```
+    /// # use durable_runtime::{Context, Result};
+    /// fn check(ctx: &Context, balance: i64) -> Result<()> {
+    ///     if balance < 0 { Err(ctx.abort("the balance is negative")) } else { Ok(()) }
+    /// }
+    /// ```
+    pub fn abort(&self, reason: impl fmt::Display) -> Error {
+        let reason = reason.to_string();
+        let error = Error::new(ErrorKind::Reset, &reason);
+        self.parts.store.doom(&error);
+        self.parts.abort.borrow_mut().get_or_insert_with(|| reason.into());
+        error
     }
 
     /// Lets the turn's reply leave before the turn is durable: if the machine fails within the next
@@ -218,6 +252,8 @@ impl<T: DurableObject> Context<T> {
             now: Cell::new(None),
             unconfirmed: Cell::new(false),
             background: RefCell::default(),
+            gates: RefCell::default(),
+            abort: RefCell::default(),
         };
         Context { parts: TypedParts { base: Context { parts }, object } }
     }
@@ -236,6 +272,67 @@ impl<T: DurableObject> Context<T> {
     /// A handle for async code: for [`wait_until`](Context::wait_until).
     pub fn handle(&self) -> Handle<T> {
         Handle::new(self.parts.object.clone())
+    }
+
+    /// Keeps every other event of the object waiting from the end of this turn on, until `code` is done.
+    ///
+    /// The future starts when the turn is durable; never, if the turn is rolled back. It reaches the
+    /// object with [`gate.turn`](GateHandle::turn); all others wait. In the constructor, that is how
+    /// something is loaded before the first call:
+    ///
+    /// ```
+    /// use durable_runtime::{Context, Result};
+    /// # use durable_runtime::DurableObject;
+    /// # async fn fetch_rates() -> Result<Vec<f64>> { Ok(vec![1.0]) }
+    /// # trait Rates { fn set(&mut self, rates: Vec<f64>); }
+    ///
+    /// fn load<T: DurableObject + Rates>(ctx: &Context<T>) {
+    ///     ctx.block_concurrency_while(|gate| async move {
+    ///         let rates = fetch_rates().await?;
+    ///         gate.turn(|object, _| Ok::<_, durable_runtime::Error>(object.set(rates))).await
+    ///     });
+    /// }
+    /// ```
+    ///
+    /// If it fails, panics or takes longer than 30 seconds (see [`Builder::gate_limit`](crate::Builder::gate_limit)),
+    /// the object is reset: the instance is dropped, and whoever waits gets
+    /// [`CallError::Reset`](crate::CallError::Reset). Several in one turn run one after the other; one that a
+    /// turn of `gate` asks for runs inside the gate, before the next turn of `gate`.
+    ///
+    /// A call of the object from inside, past `gate`, would wait for itself and fails with
+    /// [`CallError::Deadlock`](crate::CallError::Deadlock), also by way of other objects' handlers. In tasks that `code`
+    /// spawns by itself that is not noticed, and the limit ends it.
+    pub fn block_concurrency_while<E, F, Fut>(&self, code: F)
+    where
+        F: FnOnce(GateHandle<T>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        let handle = self.handle();
+        self.close_gate(None, move |id| async move {
+            let failed =
+                code(GateHandle::new(handle, id)).await.err().map(|error| error.to_string());
+            GateEnd { failed, answer: Box::new(|| {}) }
+        });
+    }
+
+    /// Closes the gate at the end of this turn, on behalf of `parent`.
+    pub(crate) fn close_gate<F, Fut>(&self, parent: Chain, start: F)
+    where
+        F: FnOnce(GateId) -> Fut + Send + 'static,
+        Fut: Future<Output = GateEnd> + Send + 'static,
+    {
+        let start = Box::new(|id| -> BoxFuture<GateEnd> { Box::pin(start(id)) });
+        self.parts.base.parts.gates.borrow_mut().push(PendingGate { start, parent });
+    }
+
+    pub(crate) fn object(&self) -> &Arc<Object<T>> {
+        &self.parts.object
+    }
+
+    /// Why the turn wants the object reset, if it does.
+    pub(crate) fn take_abort(&mut self) -> Option<Arc<str>> {
+        self.base_mut().abort.get_mut().take()
     }
 
     fn base_mut(&mut self) -> &mut Parts {
@@ -278,18 +375,27 @@ impl<T: DurableObject> Context<T> {
         self.store().receipt()
     }
 
-    /// Commits what the turn wrote and lets its background futures go once that is durable.
-    pub(crate) fn commit_turn(&mut self) -> Result<()> {
+    /// Commits what the turn wrote, closes the gate if the turn wants that, and lets its background futures go
+    /// once that is durable.
+    pub(crate) fn commit_turn(&mut self, session: &Arc<Session>) -> Result<()> {
         let Parts { store, node, now, .. } = self.base_mut();
         // The clock is asked only if the time is stored: most reads never look.
         store.commit_turn(|| now.get().unwrap_or_else(|| node.settings.time.now()))?;
+        let gates = std::mem::take(self.base_mut().gates.get_mut());
+        if !gates.is_empty() {
+            gate::close(self.object(), session, self.store().receipt(), gates);
+        }
         let background = std::mem::take(self.base_mut().background.get_mut());
         if !background.is_empty() {
-            let (node, receipt) = (self.node().clone(), self.store().receipt());
+            let (object, receipt) = (self.object().clone(), self.store().receipt());
+            // Pinned at once, so that the object is not evicted before they start.
+            let session = session.clone();
+            let pinned: Vec<_> =
+                background.into_iter().map(|future| (session.pin(), future)).collect();
             self.node().spawn(async move {
                 if receipt.wait().await.is_ok() {
-                    for future in background {
-                        node.spawn_background(future);
+                    for (pin, future) in pinned {
+                        object.spawn_background(session.clone(), pin, future);
                     }
                 }
             });
@@ -297,10 +403,11 @@ impl<T: DurableObject> Context<T> {
         Ok(())
     }
 
-    /// Undoes what the turn wrote and drops its background futures.
+    /// Undoes what the turn wrote and drops its background futures and gates.
     pub(crate) fn roll_back_turn(&mut self) {
         let background = std::mem::take(self.base_mut().background.get_mut());
-        crate::instance::turn::dispose(background);
+        let gates = std::mem::take(self.base_mut().gates.get_mut());
+        dispose((background, gates));
         self.base_mut().store.rollback_turn();
     }
 }

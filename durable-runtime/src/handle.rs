@@ -1,14 +1,20 @@
 //! Turns from async code.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::gate::{Passage, Unconfirmed};
-use crate::instance::Object;
-use crate::node::unconfirmed_here;
+use crate::instance::gate::GateEnd;
+use crate::instance::mailbox::GateId;
+use crate::instance::{Object, chain};
 use crate::stub::RawStub;
-use crate::{CallError, Context, DurableObject, Error, Namespace, ObjectId, Result};
+use crate::{
+    CallError, Context, DurableObject, Error, ErrorKind, GateHandle, Namespace, ObjectId, Result,
+};
 
 /// An object as async code of its own sees it: a handler, or a future given to
 /// [`Context::wait_until`].
@@ -68,7 +74,8 @@ impl<T: DurableObject> Handle<T> {
     {
         // The handler it runs in, and the one that the handle was given to: in a task that the handler
         // has spawned there is only the second.
-        let handlers = unconfirmed_here().into_iter().chain(self.unconfirmed.clone()).collect();
+        let handlers =
+            chain::unconfirmed_here().into_iter().chain(self.unconfirmed.clone()).collect();
         let call = self.stub.turn("turn", code).passing(Passage::Unconfirmed(handlers));
         call.await.map_err(CallError::flatten)
     }
@@ -82,9 +89,71 @@ impl<T: DurableObject> Handle<T> {
         self.turn(|_, _| Ok(())).await
     }
 
+    /// Keeps every other event of the object waiting until `code` is done, and gives what that returned.
+    ///
+    /// It waits for its turn first. From then on only [`gate.turn`](GateHandle::turn) reaches the object, and
+    /// whether or not anybody still waits for the result, `code` runs to its end. If it fails, panics or
+    /// takes longer than 30 seconds (see [`Builder::gate_limit`](crate::Builder::gate_limit)), the object
+    /// is reset: the instance is dropped, and so is every handler and background future of the object, the
+    /// one that awaits this included; whoever waits gets [`CallError::Reset`].
+    ///
+    /// More is said with [`Context::block_concurrency_while`].
+    ///
+    /// # Errors
+    /// What `code` returned, or the runtime's error turned into an `E`: see [`CallError::flatten`].
+    pub async fn block_concurrency_while<R, E, F, Fut>(&self, code: F) -> Result<R, E>
+    where
+        F: FnOnce(GateHandle<T>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<R, E>> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + fmt::Display + Send + 'static,
+    {
+        let (sender, result) = oneshot::channel();
+        let caller = chain::current();
+        let (handle, session) = (self.clone(), self.object.session());
+        let closing = move |_: &mut T, ctx: &Context<T>| {
+            ctx.close_gate(caller, move |id| async move {
+                let result = code(GateHandle::new(handle, id)).await;
+                let failed = result.as_ref().err().map(ToString::to_string);
+                GateEnd { failed, answer: Box::new(|| drop(sender.send(result))) }
+            });
+            Ok::<_, Error>(())
+        };
+        let closing = self.stub.turn("block_concurrency_while", closing).passing(Passage::Own);
+        closing.await.map_err(|error| E::from(Error::from(error)))?;
+        result.await.unwrap_or_else(|_| {
+            let reason = session.over.reason().map_or("it was reset", |reason| reason);
+            Err(E::from(Error::new(ErrorKind::Reset, reason)))
+        })
+    }
+
+    /// Starts the object over: every turn, handler, background future and gate that is not done is given up, the
+    /// instance is dropped, and whoever waits gets [`CallError::Reset`] with the reason. The next call finds
+    /// a fresh instance. What was committed before stays, and stubs go on working.
+    ///
+    /// A handler or background future that aborts its own object ends at its next `.await`.
+    pub fn abort(&self, reason: impl fmt::Display) {
+        self.object.reset(&Arc::from(reason.to_string()));
+    }
+
     /// Waits on the runtime's clock: a test that moves the clock by hand moves this, too.
     pub async fn sleep(&self, duration: Duration) {
         self.object.node().settings.time.sleep(duration).await;
+    }
+
+    /// Runs `code` as a turn that passes a closed gate.
+    pub(crate) async fn turn_through<R, E, F>(&self, gate: GateId, code: F) -> Result<R, E>
+    where
+        F: FnOnce(&mut T, &Context<T>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.stub
+            .turn("turn", code)
+            .passing(Passage::Own)
+            .through(gate)
+            .await
+            .map_err(CallError::flatten)
     }
 
     /// The object's id.

@@ -132,8 +132,8 @@ impl<T: DurableObject> Namespace<T> {
         engine.exists(&ObjectKey { class: class.key.clone(), id: id.raw() })
     }
 
-    /// Drops the object's instance from memory, unless it is at work: the next call makes a new
-    /// one. Gives whether the object has no instance now.
+    /// Drops the object's instance from memory, unless it is at work: a turn, an async handler, a background
+    /// future or a closed gate. The next call makes a new one. Gives whether the object has no instance now.
     ///
     /// # Errors
     /// When the class is not registered or the id belongs to another class.

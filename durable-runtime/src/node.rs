@@ -2,43 +2,24 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
-use crate::gate::{Barrier, Unconfirmed};
 use crate::instance::registry::{AnyClass, Class, Residents};
+use crate::instance::session::Signal;
 use crate::instance::turn::Form;
+use crate::instance::{Object, chain, idle};
 use crate::storage::Limits;
 use crate::time::Time;
 use crate::{DurableObject, Error, ErrorKind, Result};
-
-tokio::task_local! {
-    /// Of which handler or background future this task is.
-    static HANDLER: Running;
-}
-
-/// A handler or a background future that runs.
-struct Running {
-    /// The address of the node.
-    node: usize,
-    unconfirmed: Arc<Unconfirmed>,
-}
-
-/// What the handler that this task is, if it is one, has not confirmed.
-pub(crate) fn unconfirmed_here() -> Option<Arc<Unconfirmed>> {
-    HANDLER.try_with(|running| running.unconfirmed.clone()).ok()
-}
-
-/// What an output of this task must wait for, if anything.
-pub(crate) fn barrier_here() -> Option<Barrier> {
-    HANDLER.try_with(|running| running.unconfirmed.barrier()).ok().flatten()
-}
 
 /// What the builder sets.
 pub(crate) struct Settings {
@@ -53,6 +34,12 @@ pub(crate) struct Settings {
     pub(crate) resident_bytes_max: usize,
     /// Of each object's storage.
     pub(crate) limits: Arc<Limits>,
+    /// How long an object stays in memory without events.
+    pub(crate) idle_limit: Duration,
+    /// How long a gate may be closed.
+    pub(crate) gate_limit: Duration,
+    /// How long a background future may run.
+    pub(crate) background_limit: Duration,
 }
 
 /// The shared part of a runtime.
@@ -68,6 +55,8 @@ pub(crate) struct Node {
     tasks: TaskTracker,
     closing: AtomicBool,
     abandoned: AtomicBool,
+    /// Set when handlers, background futures and gates are not waited for any longer.
+    pub(crate) cut: Signal,
     /// Held while the runtime ends.
     ending: tokio::sync::Mutex<()>,
 }
@@ -88,6 +77,7 @@ impl Node {
             tasks: TaskTracker::new(),
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            cut: Signal::default(),
             ending: tokio::sync::Mutex::default(),
         }
     }
@@ -111,33 +101,31 @@ impl Node {
         })
     }
 
-    /// Runs a task of the runtime's own.
+    /// Runs a task that shutting down waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(task, &self.executor);
     }
 
-    /// Runs a background future of an object.
-    pub(crate) fn spawn_background(&self, future: impl Future<Output = ()> + Send + 'static) {
-        drop(self.spawn_handler(Arc::default(), future));
+    /// Takes note of an object that has an instance now.
+    pub(crate) fn admit<T: DurableObject>(self: &Arc<Self>, object: Arc<Object<T>>) {
+        let limit = self.settings.idle_limit;
+        self.residents.admit(object, || {
+            let sweeps = limit != Duration::MAX && !self.is_closing();
+            sweeps.then(|| {
+                let sweeper = idle::sweep(Arc::downgrade(self), limit);
+                self.executor.spawn(sweeper).abort_handle()
+            })
+        });
     }
 
-    /// Runs a handler of an object. What it does not confirm is remembered in `unconfirmed`.
-    pub(crate) fn spawn_handler<R: Send + 'static>(
-        &self,
-        unconfirmed: Arc<Unconfirmed>,
-        handler: impl Future<Output = R> + Send + 'static,
-    ) -> JoinHandle<R> {
-        let running = Running { node: self.address(), unconfirmed };
-        self.tasks.spawn_on(HANDLER.scope(running, handler), &self.executor)
-    }
-
-    /// Whether this task is a handler or a background future of an object of this node. Shutting
+    /// Whether this task is a handler or a background future of an object of this node, or works for one. Shutting
     /// down waits for those, so what they still need is not refused.
     pub(crate) fn is_in_a_handler(&self) -> bool {
-        HANDLER.try_with(|running| running.node == self.address()).unwrap_or(false)
+        chain::is_within(self.address())
     }
 
-    fn address(&self) -> usize {
+    /// Tells one node from another.
+    pub(crate) fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
@@ -149,6 +137,21 @@ impl Node {
     /// Whether the runtime was dropped without being shut down.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Shuts down, and does not wait for handlers, background futures and gates for longer than `patience`.
+    pub(crate) async fn shut_down_within(&self, patience: Duration) {
+        let mut ending = pin!(self.shut_down());
+        let mut patience = pin!(self.settings.time.sleep(patience));
+        let ended = poll_fn(|task| match ending.as_mut().poll(task) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => patience.as_mut().poll(task).map(|()| false),
+        });
+        if !ended.await {
+            self.cut.set(&Arc::from("the runtime was shut down"));
+            self.cut.wake();
+            ending.await;
+        }
     }
 
     /// Refuses new work, waits until nothing runs and nothing waits, and drops all instances.
@@ -164,6 +167,7 @@ impl Node {
             // A turn on its caller's task may still start background work, which needs any object.
             let busy = self.classes.values().any(|class| class.is_busy());
             if !busy && self.tasks.is_empty() && self.close_all() && self.tasks.is_empty() {
+                self.residents.stop_sweeping();
                 // Closing it waits for the disk.
                 let engine = self.engine.lock().take();
                 let closed = self.executor.spawn_blocking(move || drop(engine)).await;
@@ -180,6 +184,7 @@ impl Node {
     pub(crate) fn abandon(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.abandoned.store(true, Ordering::Relaxed);
+        self.residents.stop_sweeping();
         self.close_all();
         self.engine.lock().take();
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::instance::turn::in_a_turn;
 use crate::node::Node;
@@ -82,13 +83,31 @@ impl Runtime {
     /// # Errors
     /// [`ErrorKind::Deadlock`] when called inside a turn or a handler, which it would wait for.
     pub async fn shutdown(&self) -> Result<()> {
+        self.check_may_wait()?;
+        self.owner.node.shut_down().await;
+        Ok(())
+    }
+
+    /// Ends the runtime as [`shutdown`](Runtime::shutdown) does, but does not wait for handlers, background
+    /// futures and gates for longer than `patience`, by the runtime's clock. Those that still run then are dropped,
+    /// and an error is logged for each; turns that run are waited for, however long they take, and calls
+    /// that wait are answered or refused.
+    ///
+    /// # Errors
+    /// As [`shutdown`](Runtime::shutdown).
+    pub async fn shutdown_within(&self, patience: Duration) -> Result<()> {
+        self.check_may_wait()?;
+        self.owner.node.shut_down_within(patience).await;
+        Ok(())
+    }
+
+    fn check_may_wait(&self) -> Result<()> {
         if in_a_turn() || self.owner.node.is_in_a_handler() {
             return Err(Error::new(
                 ErrorKind::Deadlock,
                 "a turn or a handler cannot shut down the runtime, which would wait for it",
             ));
         }
-        self.owner.node.shut_down().await;
         Ok(())
     }
 }

@@ -10,7 +10,8 @@ use crate::body::{BODY_BYTES_MAX, Body};
 use crate::call::{Call, CallError};
 use crate::gate::Unconfirmed;
 use crate::instance::Object;
-use crate::instance::turn::{ClosureCall, MethodCall, panic_message};
+use crate::instance::chain;
+use crate::instance::turn::{ClosureCall, MethodCall};
 use crate::object::Handler;
 use crate::rpc::{Access, Method, MethodInfo, SendValue, SendValues};
 use crate::{BoxFuture, DurableObject, Error, ErrorKind, Handle, ObjectId, Request, Response};
@@ -115,21 +116,19 @@ impl<T: DurableObject> RawStub<T> {
         request: Request,
         handler: fn(Handle<T>, (Request,)) -> BoxFuture<crate::Result<Response>>,
     ) -> Result<Response, CallError<Error>> {
+        // It is the caller who waits for the handler, not the task that starts it.
+        let caller = chain::current();
         let unconfirmed = Arc::<Unconfirmed>::default();
         let remembered = unconfirmed.clone();
         let start = self.turn("fetch", move |_, ctx| {
             let handler = handler(ctx.handle().remembering(&remembered), (request,));
-            Ok::<_, Error>(ctx.node().spawn_handler(remembered, handler))
+            Ok::<_, Error>(ctx.object().spawn_handler("fetch", caller, remembered, handler))
         });
         let ended = start.await?.await;
         unconfirmed.wait().await.map_err(CallError::StorageFailed)?;
         match ended {
-            Ok(response) => response.map_err(CallError::Application),
-            Err(failed) if failed.is_panic() => {
-                let message = panic_message(failed.into_panic().as_ref());
-                tracing::error!(id = %self.id(), message, "a fetch handler panicked");
-                Err(CallError::Panicked { method: "fetch", message })
-            }
+            Ok(Ok(response)) => response.map_err(CallError::Application),
+            Ok(Err(failure)) => Err(failure.widen()),
             Err(_) => Err(CallError::ShutDown),
         }
     }

@@ -35,7 +35,8 @@ impl Counter {
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let directory = tempfile::tempdir()?;
-    let runtime = Runtime::builder(directory.path()).register::<Counter>().start().await?;
+    let builder = Runtime::builder(directory.path()).register::<Counter>();
+    let runtime = builder.idle_limit(Duration::MAX).start().await?;
     for number in 0..options.objects {
         runtime.get::<Counter>(&number.to_string()).increment().await?;
     }

@@ -111,6 +111,9 @@ impl Bed {
             queue_max: 10,
             residents_max: 10,
             resident_bytes_max: usize::MAX,
+            idle_limit: Duration::MAX,
+            gate_limit: Duration::MAX,
+            background_limit: Duration::MAX,
         };
         let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
         let executor = tokio::runtime::Handle::current();
@@ -394,10 +397,11 @@ async fn a_call_that_is_held_back_times_out_without_having_started() {
     fn calling(this: Handle<Counter>) -> BoxFuture<Result<()>> {
         Box::pin(async move {
             this.turn_unconfirmed(add).await?;
-            let after = Duration::from_secs(5);
+            let after = Duration::from_millis(1);
             let other = this.namespace::<Counter>().get_by_name("b");
             let late = call(&other, add).timeout(after).await.unwrap_err();
             assert_eq!(late, CallError::TimedOut { after, started: false });
+            this.turn_unconfirmed(add).await?;
             Ok(())
         })
     }
@@ -406,10 +410,71 @@ async fn a_call_that_is_held_back_times_out_without_having_started() {
     let reply = tokio::spawn(object.fetch(request(calling)));
     settle().await;
     bed.pass(6);
-    settle().await;
-    assert_eq!(bed.engine.commits(), 1);
+    while bed.engine.commits() < 2 {
+        tokio::task::yield_now().await;
+    }
     bed.engine.flush();
     assert_eq!(reply.await.unwrap().unwrap().status(), 200);
+    assert_eq!(call(&bed.object("b"), read).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_call_counts_until_it_is_answered() {
+    let bed = Bed::new();
+    let object = bed.awake().await;
+    let mut calls: Vec<_> = (0..10).map(|_| call(&object, add)).collect();
+    assert!(calls.iter_mut().all(|call| poll(call).is_pending()));
+    let overloaded = Poll::Ready(Err(CallError::Overloaded { queued: 10 }));
+    assert_eq!(poll(&mut call(&object, add)), overloaded);
+    calls.pop();
+    assert!(poll(&mut call(&object, add)).is_pending(), "one has gone");
+    settle().await;
+    bed.engine.flush();
+    for (call, number) in calls.into_iter().zip(1..) {
+        assert_eq!(call.await, Ok(number));
+    }
+    let mut more: Vec<_> = (0..10).map(|_| call(&object, add)).collect();
+    assert!(more.iter_mut().all(|call| poll(call).is_pending()));
+}
+
+#[tokio::test]
+async fn the_code_behind_a_gate_starts_when_its_turn_is_durable() {
+    let bed = Bed::new();
+    let object = bed.awake().await;
+    let (sender, mut begun) = tokio::sync::oneshot::channel();
+    let mut closing = call(&object, |object, ctx| {
+        ctx.block_concurrency_while(|gate| async move {
+            sender.send(()).unwrap();
+            gate.turn(add).await.map(drop)
+        });
+        add(object, ctx)
+    });
+    assert!(poll(&mut closing).is_pending());
+    let mut waiting = call(&object, read);
+    assert!(poll(&mut waiting).is_pending(), "the gate is closed at once");
+    settle().await;
+    assert!(begun.try_recv().is_err(), "its code began too early");
+    bed.engine.flush();
+    begun.await.unwrap();
+    settle().await;
+    bed.engine.flush();
+    assert_eq!(waiting.await, Ok(Some(2)));
+}
+
+#[tokio::test]
+async fn a_gate_whose_turn_is_lost_does_not_begin_and_resets_the_object() {
+    let bed = Bed::new();
+    let object = bed.awake().await;
+    let mut closing = call(&object, |object, ctx| {
+        ctx.block_concurrency_while(|_| std::future::pending::<Result<()>>());
+        add(object, ctx)
+    });
+    assert!(poll(&mut closing).is_pending());
+    let mut waiting = call(&object, read);
+    assert!(poll(&mut waiting).is_pending());
+    bed.engine.lose();
+    let failed = waiting.await.unwrap_err();
+    assert!(matches!(failed, CallError::Reset { .. }), "{failed:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::call::{CallError, Failure};
+use crate::instance::events::event;
 use crate::instance::mailbox::Next;
 use crate::instance::{Live, Object};
 use crate::{Context, DurableObject};
@@ -21,6 +22,16 @@ pub(crate) struct Holder<T: DurableObject> {
 impl<T: DurableObject> Holder<T> {
     pub(crate) fn new(object: Arc<Object<T>>, live: Option<Box<Live<T>>>) -> Self {
         Holder { object, live, done: false }
+    }
+
+    /// Makes the instance anew if a job waits for it and it was dropped since. Not by the job itself: the
+    /// constructor may close the gate, which the job then has to wait for.
+    fn make_ready(&mut self) -> Option<Failure> {
+        let live = self.live.as_mut()?;
+        if live.is_ready() || !self.object.mailbox.lock().has_next() {
+            return None;
+        }
+        live.make_ready().err()
     }
 
     /// Runs inline, on the caller's task.
@@ -42,9 +53,10 @@ impl<T: DurableObject> Drop for Holder<T> {
             live.dismiss();
         }
         loop {
-            let jobs = self.object.mailbox.lock().abandon();
+            let jobs = self.object.mailbox.lock().give_up();
             for job in jobs {
-                dispose_job(job);
+                let reason = "its work was given up".to_owned();
+                fail_job(job, CallError::Reset { reason, started: false });
             }
             if !self.object.mailbox.lock().vacate() {
                 return;
@@ -53,10 +65,9 @@ impl<T: DurableObject> Drop for Holder<T> {
     }
 }
 
-fn dispose_job<T: DurableObject>(job: Box<dyn super::Job<T>>) {
-    let failed =
-        super::turn::guarded(|| job.fail(CallError::Reset("its work was given up".into())));
-    if let Err(message) = failed {
+/// Tells whoever waits for a job that it will not be done. Dropping it is user code.
+pub(super) fn fail_job<T: DurableObject>(job: Box<dyn super::Job<T>>, failure: Failure) {
+    if let Err(message) = super::turn::guarded(|| job.fail(failure)) {
         tracing::error!(message, "dropping a call panicked");
     }
 }
@@ -67,6 +78,7 @@ pub(super) async fn drain<T: DurableObject>(mut holder: Holder<T>) {
     }
     loop {
         for _ in 0..TURNS_BEFORE_YIELD {
+            let failure = holder.make_ready();
             let Some(live) = holder.live.take() else {
                 holder.done = true;
                 return;
@@ -74,7 +86,13 @@ pub(super) async fn drain<T: DurableObject>(mut holder: Holder<T>) {
             // The guard must be gone before the job runs: a job may submit another one.
             let next = holder.object.mailbox.lock().next(live);
             match next {
-                Next::Run(job, held) => job.run(holder.live.insert(held)),
+                Next::Run(job, held) => {
+                    let live = holder.live.insert(held);
+                    match failure {
+                        None => job.run(live),
+                        Some(failure) => fail_job(job, failure),
+                    }
+                }
                 Next::Rest => {
                     holder.done = true;
                     return holder.object.rested();
@@ -93,10 +111,10 @@ fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box
             Ok(live) => return Some(live),
             Err(failure) => failure,
         };
-        tracing::error!(object = %object.identity, %failure, "an object could not be activated");
-        let jobs = object.mailbox.lock().abandon();
+        event!(error, object.identity, reason = %failure, "an object could not be activated");
+        let jobs = object.mailbox.lock().give_up();
         for job in jobs {
-            job.fail(failure.clone());
+            fail_job(job, failure.clone());
         }
         if !object.mailbox.lock().vacate() {
             return None;
@@ -107,10 +125,11 @@ fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box
 fn activate<T: DurableObject>(object: &Arc<Object<T>>) -> Result<Box<Live<T>>, Failure> {
     let engine = object.node.engine().ok_or(CallError::ShutDown)?;
     let ctx = Context::new(object.clone(), engine);
-    let weight = object.node.residents.weight();
-    let mut live = Box::new(Live { instance: None, weight, ctx });
+    let (weight, session) = (object.node.residents.weight(), object.session());
+    let mut live = Box::new(Live { instance: None, weight, session, ctx });
     live.make_ready()?;
     live.weigh();
-    object.node.residents.admit(object.clone());
+    event!(debug, object.identity, "an object was activated");
+    object.node.admit(object.clone());
     Ok(live)
 }

@@ -4,15 +4,30 @@
 //! - At most one party holds the live instance (`L`): an inline caller or the drain task.
 //! - Jobs run in the order in which they were submitted. An inline caller runs only when the
 //!   queue is empty.
-//! - A job in the queue always has somebody who will run it: whoever holds the instance, or a
-//!   drain task that [`Mailbox::submit`] or [`Mailbox::finish`] told the caller to start. The
-//!   submitter itself need never be polled again.
+//! - While a gate is closed only jobs that carry its pass run; all others wait behind it and keep their
+//!   order. Gates nest: the one closed last decides.
+//! - A job that may run always has somebody who will run it: whoever holds the instance, or a
+//!   drain task that [`Mailbox::submit`], [`Mailbox::finish`] or [`Mailbox::open_gate`] told the caller to
+//!   start. The submitter itself need never be polled again.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names a queued job, so that it can be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
+
+/// Names a closed gate, in the whole process; whoever has it may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GateId(u64);
+
+impl GateId {
+    /// One that no other gate has.
+    pub(crate) fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        GateId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 #[derive(Debug)]
 enum Seat<L> {
@@ -26,11 +41,24 @@ enum Seat<L> {
     Closed,
 }
 
+/// Jobs that wait, in the order of their tickets.
+type Queue<J> = VecDeque<(Ticket, J)>;
+
+/// A closed gate, and the jobs that may pass it.
+#[derive(Debug)]
+struct Gate<J> {
+    id: GateId,
+    jobs: Queue<J>,
+}
+
 /// The queue of one object, for jobs `J` that run on a live instance `L`.
 #[derive(Debug)]
 pub(crate) struct Mailbox<J, L> {
     seat: Seat<L>,
-    jobs: VecDeque<(Ticket, J)>,
+    /// Ordinary jobs: they run while no gate is closed.
+    jobs: Queue<J>,
+    /// The closed gates, the one that was closed last at the end. Mostly none.
+    gates: Vec<Gate<J>>,
     submitted: u64,
     queue_max: usize,
 }
@@ -63,32 +91,51 @@ pub(crate) enum Next<J, L> {
 
 impl<J, L> Mailbox<J, L> {
     pub(crate) fn new(queue_max: usize) -> Self {
-        Mailbox { seat: Seat::Cold, jobs: VecDeque::new(), submitted: 0, queue_max }
+        let (jobs, gates) = (VecDeque::new(), Vec::new());
+        Mailbox { seat: Seat::Cold, jobs, gates, submitted: 0, queue_max }
     }
 
-    /// Takes the instance for a job that runs at once, if the object is free and nobody waits.
-    pub(crate) fn claim(&mut self) -> Option<L> {
-        if !self.jobs.is_empty() {
+    /// Takes the instance for a job that runs at once, if the job may run, nobody waits before it and the
+    /// instance `is_ready`.
+    pub(crate) fn claim(
+        &mut self,
+        pass: Option<GateId>,
+        is_ready: impl FnOnce(&L) -> bool,
+    ) -> Option<L> {
+        if self.level(pass) != self.gates.len() || self.has_next() {
             return None;
         }
-        self.take_idle()
+        match &self.seat {
+            Seat::Idle(live) if is_ready(live) => self.take_seat(),
+            _ => None,
+        }
     }
 
-    /// Puts a job at the end of the queue.
+    /// Puts a job at the end of its queue.
     ///
     /// `job` is called at most once; a job that is refused stays with the caller, whose code its
     /// drop may run: not under a lock.
-    pub(crate) fn submit(&mut self, job: &mut dyn FnMut() -> Option<J>) -> Submitted<L> {
+    pub(crate) fn submit(
+        &mut self,
+        pass: Option<GateId>,
+        job: &mut dyn FnMut() -> Option<J>,
+    ) -> Submitted<L> {
         if matches!(self.seat, Seat::Closed) {
             return Submitted::Closed;
         }
-        if self.jobs.len() >= self.queue_max {
-            return Submitted::Overloaded { queued: self.jobs.len() };
-        }
+        let level = self.level(pass);
         let ticket = Ticket(self.submitted);
+        let queue_max = self.queue_max;
+        let queue = self.queue(level);
+        if queue.len() >= queue_max {
+            return Submitted::Overloaded { queued: queue.len() };
+        }
         let Some(job) = job() else { return Submitted::Closed };
+        queue.push_back((ticket, job));
         self.submitted += 1;
-        self.jobs.push_back((ticket, job));
+        if level != self.gates.len() {
+            return Submitted::Queued(ticket);
+        }
         match std::mem::replace(&mut self.seat, Seat::Taken) {
             Seat::Cold => Submitted::Drain(ticket, None),
             Seat::Idle(live) => Submitted::Drain(ticket, Some(live)),
@@ -99,17 +146,21 @@ impl<J, L> Mailbox<J, L> {
     /// Ends an inline run. `Some` means that jobs have gathered: the caller must hand the
     /// instance to a drain task.
     pub(crate) fn finish(&mut self, live: L) -> Option<L> {
-        if self.jobs.is_empty() {
-            self.seat = Seat::Idle(live);
-            None
-        } else {
-            Some(live)
+        if self.has_next() {
+            return Some(live);
         }
+        self.seat = Seat::Idle(live);
+        None
+    }
+
+    /// Whether a job waits that may run.
+    pub(crate) fn has_next(&self) -> bool {
+        !self.gates.last().map_or(&self.jobs, |gate| &gate.jobs).is_empty()
     }
 
     /// What the drain task does next.
     pub(crate) fn next(&mut self, live: L) -> Next<J, L> {
-        if let Some((_, job)) = self.jobs.pop_front() {
+        if let Some((_, job)) = self.queue(self.gates.len()).pop_front() {
             return Next::Run(job, live);
         }
         self.seat = Seat::Idle(live);
@@ -118,26 +169,83 @@ impl<J, L> Mailbox<J, L> {
 
     /// Takes a job back, if it has not begun.
     pub(crate) fn cancel(&mut self, ticket: Ticket) -> Option<J> {
-        let index = self.jobs.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
-        self.jobs.remove(index).map(|(_, job)| job)
+        (0..=self.gates.len()).find_map(|level| {
+            let queue = self.queue(level);
+            let index = queue.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
+            queue.remove(index).map(|(_, job)| job)
+        })
     }
 
-    /// All jobs that wait, for a drain task that could not activate the object.
-    pub(crate) fn abandon(&mut self) -> Vec<J> {
-        self.jobs.drain(..).map(|(_, job)| job).collect()
+    /// Closes a gate, on behalf of whoever holds the instance.
+    pub(crate) fn close_gate(&mut self, id: GateId) {
+        self.gates.push(Gate { id, jobs: VecDeque::new() });
+    }
+
+    /// Opens a gate, if it is still closed. Jobs that had its pass and have not begun wait with the others
+    /// from now on. `Some` means that jobs may run now: the caller must start a drain task.
+    pub(crate) fn open_gate(&mut self, id: GateId) -> Option<L> {
+        let index = self.gates.iter().position(|gate| gate.id == id)?;
+        let gate = self.gates.remove(index);
+        if !gate.jobs.is_empty() {
+            self.jobs.extend(gate.jobs);
+            self.jobs.make_contiguous().sort_unstable_by_key(|(ticket, _)| *ticket);
+        }
+        if self.has_next() { self.take_seat() } else { None }
+    }
+
+    /// The closed gates that a job with this pass would wait for.
+    pub(crate) fn gates_before(&self, pass: Option<GateId>) -> impl Iterator<Item = GateId> {
+        self.gates[self.level(pass)..].iter().map(|gate| gate.id)
+    }
+
+    /// Takes out all jobs and opens all gates: for an object that is reset or could not be activated.
+    pub(crate) fn give_up(&mut self) -> Vec<J> {
+        let gated = self.gates.drain(..).flat_map(|gate| gate.jobs);
+        gated.chain(self.jobs.drain(..)).map(|(_, job)| job).collect()
     }
 
     /// Ends an activation that failed or an eviction. `true` means that jobs have gathered and
     /// the caller must start (or go on with) a drain task that activates the object.
     pub(crate) fn vacate(&mut self) -> bool {
-        if self.jobs.is_empty() {
-            self.seat = Seat::Cold;
+        if self.has_next() {
+            return true;
         }
-        !self.jobs.is_empty()
+        self.seat = Seat::Cold;
+        false
     }
 
     /// Takes an instance that nobody uses, to evict it; [`vacate`](Self::vacate) follows.
     pub(crate) fn take_idle(&mut self) -> Option<L> {
+        if self.gates.is_empty() { self.take_seat() } else { None }
+    }
+
+    /// Whether somebody runs and nobody waits: the object may be free in a moment.
+    pub(crate) fn is_about_to_rest(&self) -> bool {
+        self.jobs.is_empty() && self.gates.is_empty() && matches!(self.seat, Seat::Taken)
+    }
+
+    /// Whether there is no instance and none is being made.
+    pub(crate) fn is_cold(&self) -> bool {
+        matches!(self.seat, Seat::Cold | Seat::Closed)
+    }
+
+    /// Whether somebody runs or waits, or a gate is closed.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.jobs.is_empty() || !self.gates.is_empty() || matches!(self.seat, Seat::Taken)
+    }
+
+    /// Closes the object if nobody uses it: gives the instance to drop, if there is one.
+    pub(crate) fn close(&mut self) -> Closing<L> {
+        if self.is_busy() {
+            return Closing::Busy;
+        }
+        match std::mem::replace(&mut self.seat, Seat::Closed) {
+            Seat::Idle(live) => Closing::Closed(Some(live)),
+            Seat::Cold | Seat::Closed | Seat::Taken => Closing::Closed(None),
+        }
+    }
+
+    fn take_seat(&mut self) -> Option<L> {
         match std::mem::replace(&mut self.seat, Seat::Taken) {
             Seat::Idle(live) => Some(live),
             other => {
@@ -147,30 +255,19 @@ impl<J, L> Mailbox<J, L> {
         }
     }
 
-    /// Whether somebody runs and nobody waits: the object may be free in a moment.
-    pub(crate) fn is_about_to_rest(&self) -> bool {
-        self.jobs.is_empty() && matches!(self.seat, Seat::Taken)
+    /// The level of a job's queue: 0 is that of ordinary jobs, `n` that of the `n`th gate. Who has the pass of
+    /// a gate that is open again is as everybody.
+    fn level(&self, pass: Option<GateId>) -> usize {
+        match pass {
+            Some(id) => self.gates.iter().position(|gate| gate.id == id).map_or(0, |at| at + 1),
+            None => 0,
+        }
     }
 
-    /// Whether there is no instance and none is being made.
-    pub(crate) fn is_cold(&self) -> bool {
-        matches!(self.seat, Seat::Cold | Seat::Closed)
-    }
-
-    /// Whether somebody runs or waits.
-    pub(crate) fn is_busy(&self) -> bool {
-        !self.jobs.is_empty() || matches!(self.seat, Seat::Taken)
-    }
-
-    /// Closes the object if nobody uses it: gives the instance to drop, if there is one.
-    pub(crate) fn close(&mut self) -> Closing<L> {
-        match std::mem::replace(&mut self.seat, Seat::Closed) {
-            Seat::Idle(live) => Closing::Closed(Some(live)),
-            Seat::Cold | Seat::Closed => Closing::Closed(None),
-            Seat::Taken => {
-                self.seat = Seat::Taken;
-                Closing::Busy
-            }
+    fn queue(&mut self, level: usize) -> &mut Queue<J> {
+        match level.checked_sub(1) {
+            Some(gate) => &mut self.gates[gate].jobs,
+            None => &mut self.jobs,
         }
     }
 }
@@ -185,113 +282,4 @@ pub(crate) enum Closing<L> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The instance in these tests; the number tells one activation from the next.
-    type Live = u32;
-
-    fn mailbox() -> Mailbox<&'static str, Live> {
-        Mailbox::new(3)
-    }
-
-    #[test]
-    fn a_cold_object_is_activated_once() {
-        let mut mailbox = mailbox();
-        assert_eq!(mailbox.claim(), None);
-        assert_eq!(mailbox.submit(&mut || Some("a")), Submitted::Drain(Ticket(0), None));
-        assert_eq!(mailbox.submit(&mut || Some("b")), Submitted::Queued(Ticket(1)));
-        assert_eq!(mailbox.next(7), Next::Run("a", 7));
-        assert_eq!(mailbox.next(7), Next::Run("b", 7));
-        assert_eq!(mailbox.next(7), Next::Rest);
-        assert_eq!(mailbox.claim(), Some(7));
-    }
-
-    #[test]
-    fn nobody_overtakes_the_queue() {
-        let mut mailbox = mailbox();
-        mailbox.submit(&mut || Some("a"));
-        // The drain task holds the instance; then it puts it back while a job arrives.
-        assert_eq!(mailbox.next(1), Next::Run("a", 1));
-        assert_eq!(mailbox.submit(&mut || Some("b")), Submitted::Queued(Ticket(1)));
-        assert_eq!(mailbox.claim(), None);
-        assert_eq!(mailbox.finish(1), Some(1), "an inline runner must hand over to a drain task");
-        assert_eq!(mailbox.next(1), Next::Run("b", 1));
-    }
-
-    #[test]
-    fn a_cancelled_job_does_not_run_and_harms_no_other() {
-        let mut mailbox = mailbox();
-        mailbox.submit(&mut || Some("a"));
-        mailbox.submit(&mut || Some("b"));
-        mailbox.submit(&mut || Some("c"));
-        assert_eq!(mailbox.cancel(Ticket(1)), Some("b"));
-        assert_eq!(mailbox.cancel(Ticket(1)), None);
-        assert_eq!(mailbox.next(1), Next::Run("a", 1));
-        assert_eq!(mailbox.cancel(Ticket(0)), None, "it has begun");
-        assert_eq!(mailbox.next(1), Next::Run("c", 1));
-        assert_eq!(mailbox.next(1), Next::Rest);
-    }
-
-    #[test]
-    fn a_full_queue_says_how_long_it_is() {
-        let mut mailbox = mailbox();
-        for _ in 0..3 {
-            mailbox.submit(&mut || Some("a"));
-        }
-        let made = std::cell::Cell::new(false);
-        let answer = mailbox.submit(&mut || {
-            made.set(true);
-            Some("b")
-        });
-        assert_eq!(answer, Submitted::Overloaded { queued: 3 });
-        assert!(!made.get(), "a refused job is not even made");
-    }
-
-    #[test]
-    fn eviction_lets_the_next_job_activate_anew() {
-        let mut mailbox = mailbox();
-        mailbox.submit(&mut || Some("a"));
-        assert_eq!(mailbox.take_idle(), None, "an instance in use is not evicted");
-        assert_eq!(mailbox.next(1), Next::Run("a", 1));
-        assert_eq!(mailbox.next(1), Next::Rest);
-        assert_eq!(mailbox.take_idle(), Some(1));
-        assert_eq!(
-            mailbox.submit(&mut || Some("b")),
-            Submitted::Queued(Ticket(1)),
-            "while it is being closed"
-        );
-        assert!(mailbox.vacate(), "so whoever evicts goes on");
-        assert_eq!(mailbox.next(2), Next::Run("b", 2));
-        assert_eq!(mailbox.next(2), Next::Rest);
-        assert_eq!(mailbox.take_idle(), Some(2));
-        assert!(!mailbox.vacate());
-        assert_eq!(mailbox.submit(&mut || Some("c")), Submitted::Drain(Ticket(2), None));
-    }
-
-    #[test]
-    fn a_failed_activation_fails_all_that_waited() {
-        let mut mailbox = mailbox();
-        mailbox.submit(&mut || Some("a"));
-        mailbox.submit(&mut || Some("b"));
-        assert_eq!(mailbox.abandon(), ["a", "b"]);
-        assert!(!mailbox.vacate());
-        assert_eq!(
-            mailbox.submit(&mut || Some("c")),
-            Submitted::Drain(Ticket(2), None),
-            "the next one tries again"
-        );
-    }
-
-    #[test]
-    fn closing_waits_for_whoever_runs() {
-        let mut mailbox = mailbox();
-        mailbox.submit(&mut || Some("a"));
-        assert_eq!(mailbox.close(), Closing::Busy);
-        assert_eq!(mailbox.next(1), Next::Run("a", 1));
-        assert_eq!(mailbox.next(1), Next::Rest);
-        assert_eq!(mailbox.close(), Closing::Closed(Some(1)));
-        assert_eq!(mailbox.submit(&mut || Some("b")), Submitted::Closed);
-        assert_eq!(mailbox.claim(), None);
-    }
-}
+mod tests;

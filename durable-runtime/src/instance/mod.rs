@@ -6,15 +6,22 @@
 //!   a caller; an instance that was dropped because its turn was undone is made anew by whoever runs next.
 //! - A closed database before the next one is opened: eviction gives its seat back only after
 //!   the instance is gone.
+//! - After a reset nothing of before goes on: no turn commits, no handler is polled, nobody waits.
 
+pub(crate) mod chain;
 pub(crate) mod drain;
+pub(crate) mod events;
+pub(crate) mod gate;
+pub(crate) mod idle;
 pub(crate) mod mailbox;
 pub(crate) mod registry;
+pub(crate) mod session;
+pub(crate) mod tasks;
 pub(crate) mod turn;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -23,8 +30,10 @@ use crate::id::Identity;
 use crate::node::Node;
 use crate::{Context, DurableObject};
 
-use mailbox::{Closing, Mailbox, Submitted, Ticket};
+use events::event;
+use mailbox::{Closing, GateId, Mailbox, Submitted, Ticket};
 use registry::{Class, Weight};
+use session::Session;
 
 /// How often a caller looks again while another one runs and nobody waits. Most turns are over
 /// within that time, and queueing costs more.
@@ -43,6 +52,10 @@ type JobMailbox<T> = Mailbox<Box<dyn Job<T>>, Box<Live<T>>>;
 /// An object as its stubs, handles and the registry share it.
 pub(crate) struct Object<T: DurableObject> {
     mailbox: Mutex<JobMailbox<T>>,
+    /// Changed only under the lock of the mailbox.
+    session: Mutex<Arc<Session>>,
+    /// Calls that wait for their turn or at the output gate.
+    unanswered: AtomicUsize,
     identity: Arc<Identity>,
     class: Arc<Class<T>>,
     node: Arc<Node>,
@@ -56,6 +69,8 @@ pub(crate) struct Object<T: DurableObject> {
 pub(crate) struct Live<T: DurableObject> {
     /// None before the constructor has run, and after writes were undone.
     instance: Option<T>,
+    /// Of which the instance is.
+    session: Arc<Session>,
     /// Of its database, as it was after the last turn.
     weight: Weight,
     ctx: Context<T>,
@@ -75,6 +90,8 @@ impl<T: DurableObject> Object<T> {
         let mailbox = Mutex::new(Mailbox::new(node.settings.queue_max));
         Object {
             mailbox,
+            session: Mutex::default(),
+            unanswered: AtomicUsize::new(0),
             identity,
             class,
             node,
@@ -91,10 +108,18 @@ impl<T: DurableObject> Object<T> {
         &self.node
     }
 
-    /// Takes the instance if nobody else uses it or waits for it.
-    pub(crate) fn claim(&self) -> Claim<T> {
+    /// What a reset that comes now would end.
+    pub(crate) fn session(&self) -> Arc<Session> {
+        self.session.lock().clone()
+    }
+
+    /// Takes the instance if it is made and nobody else uses it or waits for it.
+    pub(crate) fn claim(&self, pass: Option<GateId>) -> Claim<T> {
         if self.is_shut() {
             return Claim::Refused(CallError::ShutDown);
+        }
+        if let Err(failure) = self.check_load(pass) {
+            return Claim::Refused(failure);
         }
         // Written only if it changes: all callers share the line that it stands in.
         if !self.used.load(Ordering::Relaxed) {
@@ -102,7 +127,7 @@ impl<T: DurableObject> Object<T> {
         }
         for _ in 0..CLAIM_ATTEMPTS {
             let mut mailbox = self.mailbox.lock();
-            if let Some(live) = mailbox.claim() {
+            if let Some(live) = mailbox.claim(pass, |live| live.is_ready()) {
                 return Claim::Run(live);
             }
             if !mailbox.is_about_to_rest() {
@@ -126,22 +151,53 @@ impl<T: DurableObject> Object<T> {
     /// Puts a job into the queue and sees to it that somebody will run it.
     pub(crate) fn submit(
         self: &Arc<Self>,
+        pass: Option<GateId>,
         job: impl FnOnce() -> Box<dyn Job<T>>,
     ) -> Result<Ticket, Failure> {
         if self.is_shut() {
             return Err(CallError::ShutDown);
         }
+        self.check_load(pass)?;
         let mut job = Some(job);
-        let submitted = self.mailbox.lock().submit(&mut || job.take().map(|make| make()));
+        let submitted = {
+            let mut mailbox = self.mailbox.lock();
+            if let Some(cycle) = chain::cycle(mailbox.gates_before(pass)) {
+                return Err(CallError::Deadlock(cycle));
+            }
+            mailbox.submit(pass, &mut || job.take().map(|make| make()))
+        };
         match submitted {
             Submitted::Queued(ticket) => Ok(ticket),
             Submitted::Drain(ticket, live) => {
                 self.start_draining(live);
                 Ok(ticket)
             }
-            Submitted::Overloaded { queued } => Err(CallError::Overloaded { queued }),
+            Submitted::Overloaded { queued } => Err(self.overloaded(queued)),
             Submitted::Closed => Err(CallError::ShutDown),
         }
+    }
+
+    /// Refuses a call when too many have no answer yet. Who holds a gate has priority: others wait for it.
+    fn check_load(&self, pass: Option<GateId>) -> Result<(), Failure> {
+        let queued = self.unanswered.load(Ordering::Relaxed);
+        if queued >= self.node.settings.queue_max && pass.is_none() {
+            return Err(self.overloaded(queued));
+        }
+        Ok(())
+    }
+
+    fn overloaded(&self, queued: usize) -> Failure {
+        event!(debug, self.identity, queued, "an object is overloaded");
+        CallError::Overloaded { queued }
+    }
+
+    /// A call waits, from now until [`answered`](Self::answered).
+    pub(crate) fn waits(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answered(&self) {
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Takes a job back. `true` if it had not begun, and now never will.
@@ -155,30 +211,97 @@ impl<T: DurableObject> Object<T> {
         self.node.is_closing() && !self.node.is_in_a_handler()
     }
 
-    /// Drops the instance if nobody uses it. `false` if somebody does.
-    ///
-    /// The seat is given back only after the database is closed, so that it is never open twice.
+    /// Closes the gate for whoever runs in the object; not if its session is over.
+    pub(crate) fn close_gate(&self, session: &Session) -> Option<GateId> {
+        let mut mailbox = self.mailbox.lock();
+        if session.is_over() {
+            return None;
+        }
+        let id = GateId::unique();
+        mailbox.close_gate(id);
+        Some(id)
+    }
+
+    pub(crate) fn open_gate(self: &Arc<Self>, id: GateId) {
+        let handed_over = self.mailbox.lock().open_gate(id);
+        match handed_over {
+            Some(live) => self.start_draining(Some(live)),
+            None => self.rested(),
+        }
+    }
+
+    /// Starts over: drops what is not committed, the instance, handlers, background futures and gates, and
+    /// tells all who wait.
+    pub(crate) fn reset(self: &Arc<Self>, reason: &Arc<str>) {
+        self.end_session(&self.session(), reason);
+    }
+
+    /// Resets the object, unless it was since this session.
+    pub(crate) fn end_session(self: &Arc<Self>, session: &Arc<Session>, reason: &Arc<str>) {
+        let (jobs, idle) = {
+            let mut mailbox = self.mailbox.lock();
+            if session.is_over() {
+                return;
+            }
+            session.over.set(reason);
+            *self.session.lock() = Arc::default();
+            (mailbox.give_up(), mailbox.take_idle())
+        };
+        event!(warn, self.identity, reason = &**reason, "an object was reset");
+        session.over.wake();
+        if let Some(mut live) = idle {
+            turn::dispose(live.instance.take());
+            self.finish(live);
+        }
+        let failure = match self.node.cut.reason() {
+            Some(_) => CallError::ShutDown,
+            None => CallError::Reset { reason: reason.to_string(), started: false },
+        };
+        for job in jobs {
+            drain::fail_job(job, failure.clone());
+        }
+    }
+
+    /// Drops the instance if nobody uses it and nothing is pending that needs it. `false` if so.
     pub(crate) fn evict(self: &Arc<Self>) -> bool {
         let (live, is_cold) = {
             let mut mailbox = self.mailbox.lock();
-            (mailbox.take_idle(), mailbox.is_cold())
+            // Under the lock, since it is turns that pin.
+            let live = if self.is_pinned() { None } else { mailbox.take_idle() };
+            (live, mailbox.is_cold())
         };
         let Some(live) = live else { return is_cold };
+        self.vacate(*live);
+        true
+    }
+
+    /// Whether a handler, a background future or a gate is pending.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.session.lock().is_pinned()
+    }
+
+    /// Drops an instance for good. The seat is given back only after the database is closed, so that it is
+    /// never open twice.
+    fn vacate(self: &Arc<Self>, live: Live<T>) {
         live.dismiss();
+        event!(debug, self.identity, "an object was evicted");
         if self.mailbox.lock().vacate() {
             self.start_draining(None);
         }
-        true
     }
 
     /// After the instance was put back: a runtime that is gone by now has nobody else to drop it.
     fn rested(self: &Arc<Self>) {
-        if self.node.is_abandoned() {
-            self.evict();
+        if !self.node.is_abandoned() {
+            return;
+        }
+        let idle = self.mailbox.lock().take_idle();
+        if let Some(live) = idle {
+            self.vacate(*live);
         }
     }
 
-    /// Whether somebody runs in the object or waits for it.
+    /// Whether somebody runs in the object or waits for it, or its gate is closed.
     pub(crate) fn is_busy(&self) -> bool {
         self.mailbox.lock().is_busy()
     }
@@ -203,6 +326,11 @@ impl<T: DurableObject> Object<T> {
 }
 
 impl<T: DurableObject> Live<T> {
+    /// Whether there is an instance that may be used.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.instance.is_some() && !self.session.is_over()
+    }
+
     /// Takes note of how much memory its database takes now.
     fn weigh(&mut self) {
         self.weight.set(self.ctx.store().memory_bytes());

@@ -8,12 +8,15 @@ use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 
 use crate::DurableObject;
 use crate::id::{Identity, RawId};
 use crate::instance::Object;
+use crate::instance::idle::{self, Verdict};
 use crate::node::Node;
 
 const SHARDS: usize = 16;
@@ -105,7 +108,9 @@ impl<T: DurableObject> AnyClass for Class<T> {
 trait Resident: Send + Sync {
     /// Whether it was used since the last time somebody asked.
     fn was_used(&self) -> bool;
-    /// Evicts it. `false` if somebody runs in it.
+    /// Whether something is pending that needs it.
+    fn is_at_work(&self) -> bool;
+    /// Evicts it. `false` if somebody runs in it or something is pending.
     fn evict(self: Arc<Self>) -> bool;
     /// Marks it as being in the ring, or not; gives what it was.
     fn set_listed(&self, listed: bool) -> bool;
@@ -114,6 +119,10 @@ trait Resident: Send + Sync {
 impl<T: DurableObject> Resident for Object<T> {
     fn was_used(&self) -> bool {
         self.used.swap(false, Ordering::Relaxed)
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.is_pinned() || self.is_busy()
     }
 
     fn evict(self: Arc<Self>) -> bool {
@@ -133,7 +142,20 @@ pub(crate) struct Residents {
     bytes_max: usize,
     /// The memory of their databases.
     bytes: Arc<AtomicUsize>,
-    ring: Mutex<VecDeque<Weak<dyn Resident>>>,
+    ring: Mutex<Ring>,
+}
+
+#[derive(Default)]
+struct Ring {
+    seats: VecDeque<Seat>,
+    /// Looks for objects that nobody uses.
+    sweeper: Option<AbortHandle>,
+}
+
+struct Seat {
+    object: Weak<dyn Resident>,
+    /// When a sweep first found it unused, if nobody has used it since.
+    unused_since: Option<SystemTime>,
 }
 
 impl Residents {
@@ -147,36 +169,96 @@ impl Residents {
     }
 
     /// Takes note of a new instance, and evicts others while they are too many or take too much memory.
-    pub(crate) fn admit<T: DurableObject>(&self, object: Arc<Object<T>>) {
+    /// `start_sweeper` is called if nobody sweeps.
+    pub(crate) fn admit<T: DurableObject>(
+        &self,
+        object: Arc<Object<T>>,
+        start_sweeper: impl FnOnce() -> Option<AbortHandle>,
+    ) {
         let object: Arc<dyn Resident> = object;
         if object.set_listed(true) {
             return;
         }
-        self.ring.lock().push_back(Arc::downgrade(&object));
+        {
+            let mut ring = self.ring.lock();
+            ring.seats.push_back(Seat { object: Arc::downgrade(&object), unused_since: None });
+            if ring.sweeper.as_ref().is_none_or(AbortHandle::is_finished) {
+                ring.sweeper = start_sweeper();
+            }
+        }
         while self.is_too_full() && self.evict_one() {}
     }
 
     fn is_too_full(&self) -> bool {
-        let count = self.ring.lock().len();
+        let count = self.count();
         // The one that has just come is not sent away for its size.
         count > self.max || (count > 1 && self.bytes.load(Ordering::Relaxed) > self.bytes_max)
     }
 
-    /// Two rounds: after the first, everybody who does not run right now is a candidate. `false` if
-    /// everybody runs.
+    /// How many have an instance, or had one since the last sweep.
+    pub(super) fn count(&self) -> usize {
+        self.ring.lock().seats.len()
+    }
+
+    /// Two rounds: after the first, everybody who is not at work right now is a candidate. `false` if
+    /// everybody is.
     fn evict_one(&self) -> bool {
-        let rounds = 2 * self.ring.lock().len();
+        let rounds = 2 * self.count();
         for _ in 0..rounds {
-            let Some(candidate) = self.ring.lock().pop_front() else { return false };
-            let Some(object) = candidate.upgrade() else { return true };
-            object.set_listed(false);
-            if !object.was_used() && object.clone().evict() {
+            let Some(seat) = self.ring.lock().seats.pop_front() else { return false };
+            let Some(object) = seat.object.upgrade() else { return true };
+            if object.was_used() {
+                self.put_back(&object, None);
+            } else if self.try_evict(&object, seat.unused_since) {
                 return true;
             }
-            object.set_listed(true);
-            self.ring.lock().push_back(candidate);
         }
         false
+    }
+
+    /// Looks at the next one of the ring, and evicts it if nobody has used it for as long as the limit.
+    pub(super) fn sweep_next(&self, now: SystemTime, limit: Duration) -> bool {
+        let Some(seat) = self.ring.lock().seats.pop_front() else { return false };
+        let Some(object) = seat.object.upgrade() else { return false };
+        let was_used = object.was_used() || object.is_at_work();
+        match idle::judge(was_used, seat.unused_since, now, limit) {
+            Verdict::Stays(since) => {
+                self.put_back(&object, Some(since));
+                false
+            }
+            Verdict::Goes => self.try_evict(&object, Some(now)),
+        }
+    }
+
+    fn try_evict(&self, object: &Arc<dyn Resident>, unused_since: Option<SystemTime>) -> bool {
+        // Before the attempt: whoever activates it right afterwards lists it anew.
+        object.set_listed(false);
+        let evicted = object.clone().evict();
+        if !evicted && !object.set_listed(true) {
+            self.put_back(object, unused_since);
+        }
+        evicted
+    }
+
+    fn put_back(&self, object: &Arc<dyn Resident>, unused_since: Option<SystemTime>) {
+        let seat = Seat { object: Arc::downgrade(object), unused_since };
+        self.ring.lock().seats.push_back(seat);
+    }
+
+    /// Whether the sweeper goes on. If not, the next instance starts another one.
+    pub(super) fn goes_on_sweeping(&self) -> bool {
+        let mut ring = self.ring.lock();
+        if ring.seats.is_empty() {
+            ring.sweeper = None;
+        }
+        !ring.seats.is_empty()
+    }
+
+    /// Ends the sweeper, with the runtime.
+    pub(crate) fn stop_sweeping(&self) {
+        if let Some(sweeper) = self.ring.lock().sweeper.take() {
+            sweeper.abort();
+        }
     }
 }
 

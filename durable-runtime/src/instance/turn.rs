@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::call::{CallError, Failure};
 use crate::engine::Receipt;
 use crate::instance::Live;
+use crate::instance::events::event;
 use crate::rpc::{Access, Method, MethodInfo, WireReply};
 use crate::storage::AppliedMigration;
 use crate::wire::{Encoder, WireError};
@@ -144,9 +145,9 @@ where
 }
 
 impl<T: DurableObject> Live<T> {
-    /// Runs one turn, making the instance first if there is none.
+    /// Runs one turn. Whoever runs it has made the instance ready.
     pub(crate) fn run<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Turned<R, E> {
-        let turned = match self.make_ready() {
+        let turned = match self.check_ready() {
             Ok(()) => Turned { outcome: self.turn(invocation), receipt: self.ctx.receipt() },
             Err(failure) => {
                 Turned { outcome: Err(failure.widen()), receipt: self.ctx.store().receipt() }
@@ -156,6 +157,9 @@ impl<T: DurableObject> Live<T> {
             // Its fields may be ahead of what a new connection finds.
             dispose(self.instance.take());
             self.ctx.reset_store();
+        }
+        if self.session.is_over() {
+            dispose(self.instance.take());
         }
         if self.used_storage() {
             self.weigh();
@@ -167,11 +171,16 @@ impl<T: DurableObject> Live<T> {
         let method = invocation.method();
         // Taken out for the turn, so that nothing but a good end puts it back.
         let Some(mut instance) = self.instance.take() else {
-            return Err(CallError::Reset("it has no instance".into()));
+            return Err(self.not_ready());
         };
         self.ctx.begin_turn(invocation.access());
         let form = self.ctx.node().settings.form;
         let ended = guarded(|| invocation.invoke(&mut instance, &self.ctx, form));
+        if let Some(reset) = self.reset_meanwhile() {
+            self.roll_back();
+            dispose((ended, instance));
+            return Err(reset.widen());
+        }
         match ended {
             Ok(Ok(value)) => match self.commit() {
                 Ok(()) => {
@@ -201,10 +210,23 @@ impl<T: DurableObject> Live<T> {
             Err(message) => {
                 self.roll_back();
                 dispose(instance);
-                tracing::error!(object = %self.ctx.identity(), method, message, "a method panicked");
+                event!(error, self.ctx.identity(), method, reason = message, "a method panicked");
                 Err(CallError::Panicked { method, message })
             }
         }
+    }
+
+    /// Opens the database if the last turn has deleted it. The instance is there, or the object was reset
+    /// after whoever runs had got hold of it.
+    fn check_ready(&mut self) -> Result<(), Failure> {
+        if self.is_ready() { self.make_ready() } else { Err(self.not_ready()) }
+    }
+
+    /// Why a turn cannot run: the object was reset after its caller had got hold of it.
+    fn not_ready<E>(&self) -> CallError<E> {
+        let reason = self.session.over.reason();
+        let reason = reason.map_or_else(|| "it has no instance".to_owned(), ToString::to_string);
+        CallError::Reset { reason, started: false }
     }
 
     /// Whether the last turn touched storage.
@@ -216,6 +238,10 @@ impl<T: DurableObject> Live<T> {
     ///
     /// An instance without an open database is one whose last turn deleted all that was stored.
     pub(crate) fn make_ready(&mut self) -> Result<(), Failure> {
+        if self.session.is_over() {
+            dispose(self.instance.take());
+            self.session = self.ctx.object().session();
+        }
         if !self.ctx.store().is_active() {
             self.open()?;
         }
@@ -233,15 +259,22 @@ impl<T: DurableObject> Live<T> {
         let failure = match opened {
             Ok(Ok(applied)) => {
                 for AppliedMigration { number, name, duration } in applied {
-                    let object = self.ctx.identity();
-                    tracing::info!(%object, number, name, ?duration, "a migration was applied");
+                    let migration = name;
+                    event!(
+                        info,
+                        self.ctx.identity(),
+                        number,
+                        migration,
+                        ?duration,
+                        "a migration was applied"
+                    );
                 }
                 return Ok(());
             }
             Ok(Err(error)) => CallError::Activation(error),
             Err(message) => CallError::Panicked { method: "migration", message },
         };
-        tracing::error!(object = %self.ctx.identity(), %failure, "an object could not be opened");
+        event!(error, self.ctx.identity(), reason = %failure, "an object could not be opened");
         self.ctx.reset_store();
         Err(failure)
     }
@@ -250,6 +283,11 @@ impl<T: DurableObject> Live<T> {
     fn construct(&mut self) -> Result<(), Failure> {
         self.ctx.begin_turn(Access::Write);
         let constructed = guarded(|| T::construct(&self.ctx));
+        if let Some(reset) = self.reset_meanwhile() {
+            self.roll_back();
+            dispose(constructed);
+            return Err(reset);
+        }
         let failure = match constructed {
             Ok(Ok(instance)) => match self.commit() {
                 Ok(()) => {
@@ -270,8 +308,19 @@ impl<T: DurableObject> Live<T> {
                 CallError::Panicked { method: "new", message }
             }
         };
-        tracing::error!(object = %self.ctx.identity(), %failure, "an object could not be constructed");
+        event!(error, self.ctx.identity(), reason = %failure, "an object could not be constructed");
         Err(failure)
+    }
+
+    /// Resets the object if the turn asked for it. Why the turn must not commit, if the object was reset
+    /// while it ran, by itself or by somebody else.
+    fn reset_meanwhile(&mut self) -> Option<Failure> {
+        if let Some(reason) = self.ctx.take_abort() {
+            event!(warn, self.ctx.identity(), reason = &*reason, "an object aborted itself");
+            self.ctx.object().end_session(&self.session, &reason);
+        }
+        let reason = self.session.over.reason()?.to_string();
+        Some(CallError::Reset { reason, started: false })
     }
 
     /// Commits the turn and lets its background futures go.
@@ -281,7 +330,7 @@ impl<T: DurableObject> Live<T> {
             return Err(CallError::RolledBack(doomed));
         }
         // Guarded, since it asks the clock, which may be the user's.
-        match guarded(|| self.ctx.commit_turn()) {
+        match guarded(|| self.ctx.commit_turn(&self.session)) {
             Ok(Ok(())) => Ok(()),
             Err(message) => {
                 self.roll_back();
@@ -312,14 +361,17 @@ pub(crate) fn guarded<V>(code: impl FnOnce() -> V) -> Result<V, String> {
     let mark = TurnMark::set();
     let ended = catch_unwind(AssertUnwindSafe(code));
     drop(mark);
-    ended.map_err(|payload| {
-        let message = panic_message(payload.as_ref());
-        // Its `Drop` is user code as well, and may panic.
-        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-        message
-    })
+    ended.map_err(message_of)
+}
+
+/// The message of a panic; drops the payload.
+pub(crate) fn message_of(payload: Box<dyn Any + Send>) -> String {
+    let message = panic_message(payload.as_ref());
+    // Its `Drop` is user code as well, and may panic.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    message
 }
 
 /// Drops an instance that is no longer wanted; its `Drop` is user code too.
@@ -329,7 +381,7 @@ pub(crate) fn dispose<V>(value: V) {
     }
 }
 
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+fn panic_message(payload: &(dyn Any + Send)) -> String {
     payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -381,8 +381,8 @@ impl Store {
         }
     }
 
-    /// Nothing of the turn can be kept.
-    fn doom(&self, cause: &Error) {
+    /// Sees to it that the turn does not commit.
+    pub(crate) fn doom(&self, cause: &Error) {
         let mut doomed = self.turn.doomed.borrow_mut();
         doomed.get_or_insert_with(|| {
             let text =

@@ -68,6 +68,11 @@ impl Time {
         (self.shared.clock)()
     }
 
+    /// The time, from a clock that may panic: the system's time then.
+    pub(crate) fn now_or_system(&self) -> SystemTime {
+        self.shared.now()
+    }
+
     /// Waits for so long.
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
         self.sleep_until(self.shared.now().checked_add(duration).unwrap_or_else(far_away))
