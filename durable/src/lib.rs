@@ -34,4 +34,7 @@ pub mod guide {
 
     #[doc = include_str!("../../docs/external-io.md")]
     pub mod external_io {}
+
+    #[doc = include_str!("../../docs/differences.md")]
+    pub mod differences {}
 }

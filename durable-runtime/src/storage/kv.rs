@@ -23,7 +23,7 @@ pub(crate) use self::limits::KeyLimits;
 use self::list::Cursor;
 use self::value::{decode, encode, unreadable};
 use super::Store;
-use crate::{Error, ErrorKind, Result};
+use crate::Result;
 
 /// The longest key of [`Kv`], in bytes of UTF-8.
 pub const KV_KEY_BYTES_MAX: usize = 2 * 1_024;
@@ -72,7 +72,7 @@ const DELETE: &str = "/*durable*/DELETE FROM _durable_kv WHERE key = ?1";
 /// at most 128 deep.
 ///
 /// # Errors
-/// Those of [`Sql`](super::Sql), [`ErrorKind::Limit`] for what is too large, and [`ErrorKind::Encoding`] for a
+/// Those of [`Sql`](super::Sql), [`ErrorKind::Limit`](crate::ErrorKind::Limit) for what is too large, and [`ErrorKind::Encoding`](crate::ErrorKind::Encoding) for a
 /// value that cannot be written. Nothing is written then.
 #[derive(Clone, Copy)]
 pub struct Kv<'a> {
@@ -93,7 +93,7 @@ impl<'a> Kv<'a> {
     /// The value under `key`, or `None` if there is none.
     ///
     /// # Errors
-    /// [`ErrorKind::Conversion`] when the value is not a `T`. Others: see [`Kv`].
+    /// [`ErrorKind::Conversion`](crate::ErrorKind::Conversion) when the value is not a `T`. Others: see [`Kv`].
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.limits().check_key(key)?;
         self.read(key)
@@ -102,7 +102,7 @@ impl<'a> Kv<'a> {
     /// The values under those of `keys` that there are, in the order of the keys' bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::Conversion`] when a value is not a `T`. Others: see [`Kv`].
+    /// [`ErrorKind::Conversion`](crate::ErrorKind::Conversion) when a value is not a `T`. Others: see [`Kv`].
     pub fn get_many<T: DeserializeOwned>(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -200,8 +200,8 @@ impl<'a> Kv<'a> {
     /// See [`KvList`] for what it sees of writes that are made meanwhile.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] when the range has two starts. An entry that is not a `T` is an error of
-    /// [`ErrorKind::Conversion`] in its place in the list. Others: see [`Kv`].
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when the range has two starts. An entry that is not a `T` is an error of
+    /// [`ErrorKind::Conversion`](crate::ErrorKind::Conversion) in its place in the list. Others: see [`Kv`].
     pub fn list<T: DeserializeOwned>(&self, range: impl Into<KvRange>) -> Result<KvList<'a, T>> {
         Ok(KvList::new(Cursor::new(self.store, &range.into(), list::ENTRIES)?))
     }
@@ -214,7 +214,7 @@ impl<'a> Kv<'a> {
         Ok(KvKeys::new(Cursor::new(self.store, &range.into(), list::KEYS)?))
     }
 
-    fn limits(&self) -> &'a KeyLimits {
+    fn limits(self) -> &'a KeyLimits {
         &self.store.limits().keys
     }
 

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::*;
+use crate::{Error, ErrorKind};
 use crate::rpc::Access;
 use crate::storage::tests::{store_on, turn_on_scratch};
 
