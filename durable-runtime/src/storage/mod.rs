@@ -4,6 +4,7 @@
 //! No statement ever runs outside a transaction, no user's statement touches the framework's tables,
 //! and a read leaves no trace of an object that was never written.
 
+mod buffer;
 mod cursor;
 mod delete;
 mod functions;

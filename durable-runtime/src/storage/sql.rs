@@ -14,7 +14,8 @@ use rusqlite::{Batch, Statement, StatementStatus};
 use serde::de::DeserializeOwned;
 
 use self::step::{Reader, skip};
-use super::cursor::{BUFFER_BYTES_MAX, Buffer, Cursor};
+use super::buffer::{BUFFER_BYTES_MAX, Buffer};
+use super::cursor::{Cursor, many_rows, no_rows};
 use super::live::Row;
 use super::params::Params;
 use super::{Store, functions};
@@ -391,20 +392,6 @@ impl<'a> Sql<'a> {
 struct Counts {
     read: u64,
     written: u64,
-}
-
-pub(super) fn no_rows() -> Error {
-    Error::new(
-        ErrorKind::NoRows,
-        "the query gave no row, and one was asked for: use `query_optional` if that can be",
-    )
-}
-
-pub(super) fn many_rows() -> Error {
-    Error::new(
-        ErrorKind::ManyRows,
-        "the query gave more than one row: use `query_all`, or add `LIMIT 1`",
-    )
 }
 
 fn check_length(sql: &str, bytes_max: usize, what: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::storage::buffer::Cell;
 use crate::storage::tests::turn_on_scratch;
 
 const SCHEMA: &str =

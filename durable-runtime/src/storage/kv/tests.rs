@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::*;
-use crate::{Error, ErrorKind};
 use crate::rpc::Access;
 use crate::storage::tests::{store_on, turn_on_scratch};
+use crate::{Error, ErrorKind};
 
 fn encoded(key: &str, value: &(impl Serialize + ?Sized)) -> Result<Vec<u8>> {
     encode(key, value, KV_ENTRY_BYTES_MAX)
