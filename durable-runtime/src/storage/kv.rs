@@ -290,4 +290,6 @@ fn is_no_table(error: &rusqlite::Error) -> bool {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
