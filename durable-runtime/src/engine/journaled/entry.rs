@@ -122,7 +122,9 @@ impl Entry {
 
     /// Counts what the file lacks, after that has changed.
     pub(super) fn account(&self, state: &State) {
-        let pages = self.file.overlay().committed_bytes();
+        let overlay = self.file.overlay();
+        // No write-back takes the pages of an object that was never stored.
+        let pages = if overlay.is_stored() { overlay.committed_bytes() } else { 0 };
         self.unwritten.set((pages > 0 || state.is_file_obsolete).then_some(pages));
     }
 

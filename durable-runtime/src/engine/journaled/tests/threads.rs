@@ -10,7 +10,7 @@ use super::world::{BY_HAND, DATA, Index, key, new_disk, options};
 use crate::engine::files::Disk;
 use crate::engine::files::simulated::{Fault, SimulatedDisk, kind_of_file};
 use crate::engine::journal::{Journal, Options};
-use crate::engine::journaled::checkpoint::{Checkpointer, Waker};
+use crate::engine::journaled::checkpoint::{Checkpointer, Waker, checkpoint};
 use crate::engine::journaled::database::JournaledDatabase;
 use crate::engine::journaled::entry::wait;
 use crate::engine::journaled::{JournaledEngine, OnDamage, Places, Shared, WriteLimits, recovery};
@@ -145,6 +145,25 @@ fn turns_fail_while_files_that_cannot_be_written_fill_memory() {
     add_row(&mut database).unwrap();
     assert_eq!(rows(&database), count + 1);
     checkpointer.stop();
+}
+
+/// No checkpoint makes room by writing them: they belong to no file, and who waited for that would wait for ever.
+#[test]
+fn pages_of_an_object_that_was_never_stored_keep_nobody_waiting() {
+    let shared = open(&new_disk(), options());
+    let mut database = database(&shared, 0).unwrap();
+    add_row(&mut database).unwrap();
+    database.begin().unwrap();
+    wait(database.delete().unwrap()).unwrap();
+    drop(database);
+    let mut database = self::database(&shared, 0).unwrap();
+    database.begin().unwrap();
+    let sql = "CREATE TABLE t (x); INSERT INTO t VALUES (randomblob(102400))";
+    database.connection().execute_batch(sql).unwrap();
+    database.commit_provisional().unwrap();
+    checkpoint(&shared).unwrap();
+    assert_eq!(shared.unwritten_bytes(), 0);
+    assert_eq!(rows(&database), 1);
 }
 
 /// The times of records never go back, also if the clock does and the object was away meanwhile.
