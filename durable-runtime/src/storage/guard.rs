@@ -133,7 +133,7 @@ impl Guard {
         if self.has_seen(seen::REFUSAL) { self.refusal.lock().take() } else { None }
     }
 
-    /// Sets back what pragmas of the turn have set. To be called outside a transaction.
+    /// Sets back what pragmas have set since. To be called while no statement runs.
     pub(super) fn settle(&self, connection: &Connection) -> rusqlite::Result<()> {
         if self.unsettled.load(Ordering::Relaxed) {
             let _ours = self.lift();

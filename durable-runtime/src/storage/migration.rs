@@ -264,6 +264,7 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.store.rollback_turn();
+        self.store.settle();
         // It cannot fail on an open connection; a closed one enforces nothing.
         let _ = self.store.lift_limits(false);
     }
@@ -274,6 +275,7 @@ pub(super) struct Relaxed<'a>(&'a Store);
 
 impl Drop for Relaxed<'_> {
     fn drop(&mut self) {
+        self.0.settle();
         let _ = self.0.lift_limits(false);
     }
 }

@@ -249,7 +249,7 @@ impl Store {
         self.turn = Turn::default();
     }
 
-    /// Sets back what pragmas of the turn have set.
+    /// Sets back what pragmas of the turn or migration have set.
     fn settle(&self) {
         if let Some(database) = self.database.get() {
             // If this fails it is tried again after the next turn.

@@ -452,3 +452,28 @@ fn a_catalogue_that_was_lost_is_made_anew() {
     let error = Catalogue::open(data.path()).unwrap_err();
     assert!(error.message().contains("move it away"), "{error}");
 }
+
+const fn unchecked(number: u32) -> MigrationInfo {
+    let apply = |db: &mut Migration<'_>| {
+        db.execute_batch("PRAGMA ignore_check_constraints = ON; CREATE TABLE t (x CHECK (x > 0))")
+    };
+    MigrationInfo { number, name: "unchecked", checksum: 7, sql: &[], apply }
+}
+
+/// What a migration has set, the next migrations and turns do not find.
+#[test]
+fn settings_of_a_migration_end_with_it() {
+    static SCHEMA: [MigrationInfo; 1] = [unchecked(1)];
+    let data = tempfile::tempdir().unwrap();
+    let mut store = store_on(data.path(), &SCHEMA);
+    store.activate(NOW).unwrap();
+    let insert = "INSERT INTO t VALUES (-1)";
+    let is_checked = |store: &Store| {
+        store.sql().execute(insert, []).is_err_and(|error| error.kind() == ErrorKind::Constraint)
+    };
+    store.begin_turn(Access::Write);
+    assert!(is_checked(&store), "after the activation");
+    store.delete_all(NOW).unwrap();
+    assert!(is_checked(&store), "after everything was deleted");
+    store.rollback_turn();
+}
