@@ -108,6 +108,10 @@ impl Database for FakeDatabase {
         self.is_stored
     }
 
+    fn latest(&self) -> Receipt {
+        Receipt::pending(&self.shared.watermark, self.shared.commits.load(Ordering::SeqCst))
+    }
+
     fn is_failed(&self) -> bool {
         self.is_failed
     }

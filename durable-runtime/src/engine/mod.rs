@@ -107,6 +107,11 @@ pub(crate) trait Database: Send {
     /// Whether a commit ever made the object durable.
     fn is_stored(&self) -> bool;
 
+    /// Says when all is durable that the object was when the database was opened, its deletion included.
+    fn latest(&self) -> Receipt {
+        Receipt::durable()
+    }
+
     /// Whether it failed and must be dropped and opened anew.
     fn is_failed(&self) -> bool {
         false

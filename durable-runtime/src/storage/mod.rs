@@ -68,6 +68,9 @@ pub(crate) struct Store {
     stored: Stored,
     /// Of the last commit. Earlier ones are durable by then, too.
     latest: Receipt,
+    /// Of the last commit before the database was opened: an object that was deleted is opened anew before its
+    /// deletion is durable.
+    found: RefCell<Receipt>,
 }
 
 /// The state of the turn that runs.
@@ -121,6 +124,7 @@ impl Store {
             active: false,
             stored: Stored::default(),
             latest: Receipt::durable(),
+            found: RefCell::new(Receipt::durable()),
         }
     }
 
@@ -201,7 +205,7 @@ impl Store {
 
     /// Says when everything is durable that the last turn wrote or may have seen.
     pub(crate) fn receipt(&self) -> Receipt {
-        self.latest.clone()
+        if self.latest.is_durable() { self.found.borrow().clone() } else { self.latest.clone() }
     }
 
     fn commit_writes(&mut self, now: impl FnOnce() -> SystemTime) -> Result<()> {
@@ -292,6 +296,7 @@ impl Store {
         });
         self.functions.set(false);
         let database = self.engine.open(&self.key(), configure)?;
+        *self.found.borrow_mut() = database.latest();
         Ok(&**self.database.get_or_init(|| database))
     }
 

@@ -18,9 +18,14 @@ fn identity(name: Option<&str>) -> Arc<Identity> {
     Arc::new(identity)
 }
 
+/// A store of the object `home`.
+pub(super) fn store_of(engine: Arc<dyn Engine>, schema: &'static [MigrationInfo]) -> Store {
+    Store::new(engine, identity(Some("home")), schema)
+}
+
 /// A store of the object `home` in a data directory.
 pub(super) fn store_on(data: &Path, schema: &'static [MigrationInfo]) -> Store {
-    Store::new(engine_on(data), identity(Some("home")), schema)
+    store_of(engine_on(data), schema)
 }
 
 /// The engine of a data directory that nobody else has open.

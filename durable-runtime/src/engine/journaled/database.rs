@@ -178,6 +178,10 @@ impl Database for JournaledDatabase {
         self.entry.is_stored()
     }
 
+    fn latest(&self) -> Receipt {
+        self.entry.state.lock().latest.clone()
+    }
+
     fn is_failed(&self) -> bool {
         !self.usable
     }

@@ -1,11 +1,13 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::engine::fake::Fake;
 use crate::object::MigrationInfo;
 use crate::rpc::Access;
 use crate::storage::Rollback;
-use crate::storage::tests::{NOW, object_file, store_on, turn_on_scratch, write};
+use crate::storage::tests::{NOW, object_file, store_of, store_on, turn_on_scratch, write};
 use crate::{Error, ErrorKind, Migration};
 
 const fn step(number: u32, apply: fn(&mut Migration<'_>) -> Result<()>) -> MigrationInfo {
@@ -278,4 +280,26 @@ fn a_large_object_goes_in_one_turn() {
     assert!(store.sql().database_size().unwrap() < 1_024 * 1_024);
     store.commit_turn(|| NOW).unwrap();
     assert!(store.exists());
+}
+
+/// Whoever finds nothing was told of the deletion, which a crash may still undo.
+#[test]
+fn a_deletion_that_is_not_durable_is_not_told_after_an_eviction() {
+    let engine = Arc::new(Fake::default());
+    let open = || store_of(Arc::clone(&engine) as _, &[]);
+    let mut store = open();
+    write(&mut store, "CREATE TABLE t (x)");
+    engine.flush();
+    store.begin_turn(Access::Write);
+    store.delete_all(NOW).unwrap();
+    store.commit_turn(|| NOW).unwrap();
+    drop(store);
+    let mut store = open();
+    store.activate(NOW).unwrap();
+    store.begin_turn(Access::ReadOnly);
+    store.sql().query_one::<i64>("SELECT t.x FROM t", []).unwrap_err();
+    store.commit_turn(|| NOW).unwrap();
+    assert!(!store.receipt().is_durable());
+    engine.flush();
+    assert!(store.receipt().is_durable());
 }

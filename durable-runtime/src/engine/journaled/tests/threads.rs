@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::world::{BY_HAND, DATA, Index, key, new_disk, options};
+use super::world::{self, BY_HAND, DATA, Index, key, new_disk, options};
 use crate::engine::files::Disk;
 use crate::engine::files::simulated::{Fault, SimulatedDisk, kind_of_file};
 use crate::engine::journal::{Journal, Options};
@@ -164,6 +164,24 @@ fn pages_of_an_object_that_was_never_stored_keep_nobody_waiting() {
     checkpoint(&shared).unwrap();
     assert_eq!(shared.unwritten_bytes(), 0);
     assert_eq!(rows(&database), 1);
+}
+
+/// The object is opened anew before anybody has flushed, and says so.
+#[test]
+fn a_deletion_that_is_not_durable_is_known_to_the_next_database() {
+    let shared = world::open(&new_disk()).unwrap();
+    let mut database = database(&shared, 0).unwrap();
+    database.begin().unwrap();
+    database.connection().execute_batch("CREATE TABLE t (x)").unwrap();
+    let _ = database.commit().unwrap();
+    shared.journal.flush_by_hand();
+    database.begin().unwrap();
+    let deleted = database.delete().unwrap();
+    drop(database);
+    let database = self::database(&shared, 0).unwrap();
+    assert!(!database.is_stored() && !database.latest().is_durable());
+    shared.journal.flush_by_hand();
+    assert!(deleted.is_durable() && database.latest().is_durable());
 }
 
 /// The times of records never go back, also if the clock does and the object was away meanwhile.
