@@ -24,16 +24,6 @@ impl<T: DurableObject> Holder<T> {
         Holder { object, live, done: false }
     }
 
-    /// Makes the instance anew if a job waits for it and it was dropped since. Not by the job itself: the
-    /// constructor may close the gate, which the job then has to wait for.
-    fn make_ready(&mut self) -> Option<Failure> {
-        let live = self.live.as_mut()?;
-        if live.is_ready() || !self.object.mailbox.lock().has_next() {
-            return None;
-        }
-        live.make_ready().err()
-    }
-
     /// Runs inline, on the caller's task.
     pub(crate) fn run<R>(mut self, work: impl FnOnce(&mut Live<T>) -> R) -> Option<R> {
         let value = work(self.live.as_mut()?);
@@ -76,23 +66,28 @@ pub(super) async fn drain<T: DurableObject>(mut holder: Holder<T>) {
     if holder.live.is_none() {
         holder.live = activate_or_fail_all(&holder.object);
     }
+    let mut failure = None;
     loop {
         for _ in 0..TURNS_BEFORE_YIELD {
-            let failure = holder.make_ready();
             let Some(live) = holder.live.take() else {
                 holder.done = true;
                 return;
             };
             // The guard must be gone before the job runs: a job may submit another one.
-            let next = holder.object.mailbox.lock().next(live);
+            let next = match failure {
+                None => holder.object.mailbox.lock().next(live, |live| live.is_ready()),
+                Some(_) => holder.object.mailbox.lock().give_out(live),
+            };
             match next {
                 Next::Run(job, held) => {
                     let live = holder.live.insert(held);
-                    match failure {
+                    match failure.take() {
                         None => job.run(live),
                         Some(failure) => fail_job(job, failure),
                     }
                 }
+                // Not by the job itself: the constructor may close the gate, which the job then has to wait for.
+                Next::Prepare(held) => failure = holder.live.insert(held).make_ready().err(),
                 Next::Rest => {
                     holder.done = true;
                     return holder.object.rested();

@@ -85,6 +85,8 @@ pub(crate) enum Submitted<L> {
 pub(crate) enum Next<J, L> {
     /// Run this job.
     Run(J, L),
+    /// A job waits: make the instance ready, and ask again.
+    Prepare(L),
     /// Nothing waits; the instance was put back.
     Rest,
 }
@@ -158,8 +160,17 @@ impl<J, L> Mailbox<J, L> {
         !self.gates.last().map_or(&self.jobs, |gate| &gate.jobs).is_empty()
     }
 
-    /// What the drain task does next.
-    pub(crate) fn next(&mut self, live: L) -> Next<J, L> {
+    /// What the drain task does next. No job is given out to an instance that is not ready, also not one that
+    /// came since the task has last looked.
+    pub(crate) fn next(&mut self, live: L, is_ready: impl FnOnce(&L) -> bool) -> Next<J, L> {
+        if self.has_next() && !is_ready(&live) {
+            return Next::Prepare(live);
+        }
+        self.give_out(live)
+    }
+
+    /// As [`next`](Self::next), for a job that is to be told why the instance cannot be made ready.
+    pub(crate) fn give_out(&mut self, live: L) -> Next<J, L> {
         if let Some((_, job)) = self.queue(self.gates.len()).pop_front() {
             return Next::Run(job, live);
         }

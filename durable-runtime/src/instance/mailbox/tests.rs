@@ -17,9 +17,9 @@ fn a_cold_object_is_activated_once() {
     assert_eq!(mailbox.claim(None, |_| true), None);
     assert_eq!(mailbox.submit(None, &mut || Some("a")), Submitted::Drain(Ticket(0), None));
     assert_eq!(mailbox.submit(None, &mut || Some("b")), Submitted::Queued(Ticket(1)));
-    assert_eq!(mailbox.next(7), Next::Run("a", 7));
-    assert_eq!(mailbox.next(7), Next::Run("b", 7));
-    assert_eq!(mailbox.next(7), Next::Rest);
+    assert_eq!(mailbox.next(7, |_| true), Next::Run("a", 7));
+    assert_eq!(mailbox.next(7, |_| true), Next::Run("b", 7));
+    assert_eq!(mailbox.next(7, |_| true), Next::Rest);
     assert_eq!(mailbox.claim(None, |_| true), Some(7));
 }
 
@@ -28,11 +28,11 @@ fn nobody_overtakes_the_queue() {
     let mut mailbox = mailbox();
     mailbox.submit(None, &mut || Some("a"));
     // The drain task holds the instance; then it puts it back while a job arrives.
-    assert_eq!(mailbox.next(1), Next::Run("a", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("a", 1));
     assert_eq!(mailbox.submit(None, &mut || Some("b")), Submitted::Queued(Ticket(1)));
     assert_eq!(mailbox.claim(None, |_| true), None);
     assert_eq!(mailbox.finish(1), Some(1), "an inline runner must hand over to a drain task");
-    assert_eq!(mailbox.next(1), Next::Run("b", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("b", 1));
 }
 
 #[test]
@@ -43,10 +43,10 @@ fn a_cancelled_job_does_not_run_and_harms_no_other() {
     mailbox.submit(None, &mut || Some("c"));
     assert_eq!(mailbox.cancel(Ticket(1)), Some("b"));
     assert_eq!(mailbox.cancel(Ticket(1)), None);
-    assert_eq!(mailbox.next(1), Next::Run("a", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("a", 1));
     assert_eq!(mailbox.cancel(Ticket(0)), None, "it has begun");
-    assert_eq!(mailbox.next(1), Next::Run("c", 1));
-    assert_eq!(mailbox.next(1), Next::Rest);
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("c", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Rest);
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn eviction_lets_the_next_job_activate_anew() {
     let mut mailbox = mailbox();
     mailbox.submit(None, &mut || Some("a"));
     assert_eq!(mailbox.take_idle(), None, "an instance in use is not evicted");
-    assert_eq!(mailbox.next(1), Next::Run("a", 1));
-    assert_eq!(mailbox.next(1), Next::Rest);
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("a", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Rest);
     assert_eq!(mailbox.take_idle(), Some(1));
     assert_eq!(
         mailbox.submit(None, &mut || Some("b")),
@@ -78,8 +78,8 @@ fn eviction_lets_the_next_job_activate_anew() {
         "while it is being closed"
     );
     assert!(mailbox.vacate(), "so whoever evicts goes on");
-    assert_eq!(mailbox.next(2), Next::Run("b", 2));
-    assert_eq!(mailbox.next(2), Next::Rest);
+    assert_eq!(mailbox.next(2, |_| true), Next::Run("b", 2));
+    assert_eq!(mailbox.next(2, |_| true), Next::Rest);
     assert_eq!(mailbox.take_idle(), Some(2));
     assert!(!mailbox.vacate());
     assert_eq!(mailbox.submit(None, &mut || Some("c")), Submitted::Drain(Ticket(2), None));
@@ -104,8 +104,8 @@ fn closing_waits_for_whoever_runs() {
     let mut mailbox = mailbox();
     mailbox.submit(None, &mut || Some("a"));
     assert_eq!(mailbox.close(), Closing::Busy);
-    assert_eq!(mailbox.next(1), Next::Run("a", 1));
-    assert_eq!(mailbox.next(1), Next::Rest);
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("a", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Rest);
     assert_eq!(mailbox.close(), Closing::Closed(Some(1)));
     assert_eq!(mailbox.submit(None, &mut || Some("b")), Submitted::Closed);
     assert_eq!(mailbox.claim(None, |_| true), None);
@@ -118,7 +118,7 @@ const INNER: GateId = GateId(101);
 fn closed() -> Mailbox<&'static str, Live> {
     let mut mailbox = mailbox();
     mailbox.submit(None, &mut || Some("close"));
-    assert_eq!(mailbox.next(1), Next::Run("close", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("close", 1));
     mailbox.close_gate(GATE);
     mailbox
 }
@@ -127,7 +127,7 @@ fn closed() -> Mailbox<&'static str, Live> {
 fn behind_a_closed_gate_only_its_pass_runs() {
     let mut mailbox = closed();
     mailbox.submit(None, &mut || Some("a"));
-    assert_eq!(mailbox.next(1), Next::Rest, "the gate is closed without a gap");
+    assert_eq!(mailbox.next(1, |_| true), Next::Rest, "the gate is closed without a gap");
     assert_eq!(mailbox.claim(None, |_| true), None);
     assert!(mailbox.is_busy());
     assert_eq!(mailbox.take_idle(), None, "and the object is not evicted");
@@ -135,21 +135,21 @@ fn behind_a_closed_gate_only_its_pass_runs() {
     assert_eq!(mailbox.claim(Some(GATE), |_| true), Some(1));
     assert_eq!(mailbox.submit(Some(GATE), &mut || Some("x")), Submitted::Queued(Ticket(3)));
     assert_eq!(mailbox.finish(1), Some(1));
-    assert_eq!(mailbox.next(1), Next::Run("x", 1));
-    assert_eq!(mailbox.next(1), Next::Rest);
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("x", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Rest);
     assert_eq!(mailbox.close(), Closing::Busy);
     assert_eq!(mailbox.open_gate(GATE), Some(1), "those that wait need a drain task");
-    assert_eq!(mailbox.next(1), Next::Run("a", 1));
-    assert_eq!(mailbox.next(1), Next::Run("b", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("a", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("b", 1));
     assert_eq!(mailbox.open_gate(GATE), None);
-    assert_eq!(mailbox.next(1), Next::Rest);
+    assert_eq!(mailbox.next(1, |_| true), Next::Rest);
 }
 
 #[test]
 fn a_gate_inside_a_gate_keeps_the_outer_one_waiting() {
     let mut mailbox = closed();
     mailbox.close_gate(INNER);
-    assert_eq!(mailbox.next(1), Next::Rest);
+    assert_eq!(mailbox.next(1, |_| true), Next::Rest);
     assert_eq!(mailbox.gates_before(None).collect::<Vec<_>>(), [GATE, INNER]);
     assert_eq!(mailbox.gates_before(Some(GATE)).collect::<Vec<_>>(), [INNER]);
     assert_eq!(mailbox.submit(Some(GATE), &mut || Some("outer")), Submitted::Queued(Ticket(1)));
@@ -157,9 +157,9 @@ fn a_gate_inside_a_gate_keeps_the_outer_one_waiting() {
         mailbox.submit(Some(INNER), &mut || Some("inner")),
         Submitted::Drain(Ticket(2), Some(1))
     );
-    assert_eq!(mailbox.next(1), Next::Run("inner", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("inner", 1));
     assert_eq!(mailbox.open_gate(INNER), None, "whoever runs goes on");
-    assert_eq!(mailbox.next(1), Next::Run("outer", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("outer", 1));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn who_has_the_pass_of_an_open_gate_waits_in_its_place() {
     assert_eq!(mailbox.open_gate(GATE), None, "whoever runs goes on");
     assert_eq!(mailbox.submit(Some(GATE), &mut || Some("y")), Submitted::Overloaded { queued: 3 });
     for expected in ["a", "x", "b"] {
-        assert_eq!(mailbox.next(1), Next::Run(expected, 1));
+        assert_eq!(mailbox.next(1, |_| true), Next::Run(expected, 1));
     }
 }
 
@@ -179,12 +179,25 @@ fn who_has_the_pass_of_an_open_gate_waits_in_its_place() {
 fn who_is_not_ready_is_not_claimed() {
     let mut mailbox = mailbox();
     mailbox.submit(None, &mut || Some("a"));
-    assert_eq!(mailbox.next(1), Next::Run("a", 1));
-    assert_eq!(mailbox.next(1), Next::Rest);
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("a", 1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Rest);
     assert_eq!(mailbox.claim(None, |_| false), None);
     assert_eq!(
         mailbox.submit(None, &mut || Some("b")),
         Submitted::Drain(Ticket(1), Some(1)),
         "a drain task makes it ready"
     );
+}
+
+#[test]
+fn who_is_not_ready_gets_no_job() {
+    let mut mailbox = mailbox();
+    mailbox.submit(None, &mut || Some("a"));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("a", 1));
+    // The turn of `a` was undone, and while nobody waits there is nothing to make the instance ready for.
+    assert!(!mailbox.has_next());
+    assert_eq!(mailbox.submit(None, &mut || Some("b")), Submitted::Queued(Ticket(1)));
+    assert_eq!(mailbox.next(1, |_| false), Next::Prepare(1));
+    assert_eq!(mailbox.next(1, |_| true), Next::Run("b", 1));
+    assert_eq!(mailbox.next(1, |_| false), Next::Rest);
 }

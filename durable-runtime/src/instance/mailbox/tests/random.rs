@@ -132,11 +132,12 @@ impl World {
                 assert_eq!(self.holder, Holder::Drain(Instance));
                 let expected = self.expected();
                 assert_eq!(self.mailbox.has_next(), expected.is_some());
-                match self.mailbox.next(Instance) {
+                match self.mailbox.next(Instance, |_| true) {
                     Next::Run(job, Instance) => {
                         assert_eq!(Some(job), expected, "out of order, or not allowed");
                         self.waiting.remove(&job);
                     }
+                    Next::Prepare(Instance) => panic!("it was ready"),
                     Next::Rest => {
                         assert_eq!(expected, None, "a job has nobody");
                         self.holder = Holder::Nobody;
