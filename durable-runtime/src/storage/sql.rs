@@ -140,7 +140,8 @@ impl<'a> Sql<'a> {
     ///
     /// [`ControlFlow::Break`] ends the reading, and so does an error, which is passed through. A statement that
     /// writes runs to its end all the same. `each` may use the storage, but what it writes may or may
-    /// not be seen by a query that still runs.
+    /// not be seen by a query that still runs. While a statement that writes gives its rows, transactions, batches
+    /// of keys and `delete_all` are refused.
     ///
     /// ```
     /// use std::ops::ControlFlow;

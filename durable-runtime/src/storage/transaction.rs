@@ -9,7 +9,7 @@
 
 use super::Store;
 use super::delete::Progress;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 // One name for all levels: SQLite means the innermost.
 const SAVE: &str = "/*durable*/SAVEPOINT _durable";
@@ -116,7 +116,7 @@ struct Level<'a> {
 
 impl<'a> Level<'a> {
     fn begin(store: &'a Store) -> Result<Self> {
-        store.savepoint(SAVE)?;
+        store.savepoint(SAVE).map_err(while_writing)?;
         Ok(Level { store, before: store.turn.progress(), is_open: true })
     }
 
@@ -133,6 +133,18 @@ impl<'a> Level<'a> {
         self.store.turn.restore(self.before);
         Ok(())
     }
+}
+
+/// SQLite opens no savepoint while a statement that writes is not at its end, and says that the file is busy.
+fn while_writing(error: Error) -> Error {
+    if !error.message().starts_with("cannot open savepoint") {
+        return error;
+    }
+    Error::new(
+        ErrorKind::Refused,
+        "a transaction, a batch of keys or `delete_all` cannot begin while a statement that writes gives its rows: \
+         read them to the end first, with `query_all` or `exec`",
+    )
 }
 
 impl Drop for Level<'_> {

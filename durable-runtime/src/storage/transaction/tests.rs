@@ -223,3 +223,22 @@ fn a_transaction_outside_a_turn_is_an_error() {
 }
 
 mod random;
+
+#[test]
+fn none_begins_while_a_statement_writes() {
+    turn_on_scratch(|store| {
+        store.sql().execute_batch("CREATE TABLE t (x)").unwrap();
+        let insert = "INSERT INTO t VALUES (1), (2) RETURNING x";
+        let each = |_: crate::Row<'_>| -> Result<_> {
+            let error = store.transaction(|| store.kv().put("a", &1)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+            assert!(error.message().contains("`query_all`"), "{error}");
+            store.kv().put_many([("a", 1)]).unwrap_err();
+            store.kv().put("b", &1)?;
+            Ok(std::ops::ControlFlow::Continue(()))
+        };
+        store.sql().query_each(insert, [], each).unwrap();
+        assert_eq!(store.kv().keys(..).unwrap().collect::<Result<Vec<_>>>().unwrap(), ["b"]);
+        assert_eq!(store.sql().query_one::<i64>("SELECT count(*) FROM t", []).unwrap(), 2);
+    });
+}
