@@ -70,6 +70,8 @@ pub struct Parts {
     unconfirmed: Cell<bool>,
     /// Futures that start when the turn is durable.
     background: RefCell<Vec<BoxFuture<()>>>,
+    /// What starts when the turn is committed, in its session.
+    starts: RefCell<Vec<Start>>,
     /// What closes the gate when the turn ends well.
     gates: RefCell<Vec<PendingGate>>,
     /// Why the turn wants the object reset.
@@ -83,6 +85,8 @@ pub struct TypedParts<T: DurableObject> {
     /// An object with an instance stays known: the instance holds it.
     object: Arc<Object<T>>,
 }
+
+type Start = Box<dyn FnOnce(Arc<Session>) + Send>;
 
 impl Context {
     /// The object's id. On a `Context<Self>` it is an `ObjectId<Self>`.
@@ -252,6 +256,7 @@ impl<T: DurableObject> Context<T> {
             now: Cell::new(None),
             unconfirmed: Cell::new(false),
             background: RefCell::default(),
+            starts: RefCell::default(),
             gates: RefCell::default(),
             abort: RefCell::default(),
         };
@@ -314,6 +319,11 @@ impl<T: DurableObject> Context<T> {
                 code(GateHandle::new(handle, id)).await.err().map(|error| error.to_string());
             GateEnd { failed, answer: Box::new(|| {}) }
         });
+    }
+
+    /// Starts something once the turn is committed; never, if the turn is rolled back.
+    pub(crate) fn once_committed(&self, start: impl FnOnce(Arc<Session>) + Send + 'static) {
+        self.parts.base.parts.starts.borrow_mut().push(Box::new(start));
     }
 
     /// Closes the gate at the end of this turn, on behalf of `parent`.
@@ -385,6 +395,9 @@ impl<T: DurableObject> Context<T> {
         if !gates.is_empty() {
             gate::close(self.object(), session, self.store().receipt(), gates);
         }
+        for start in std::mem::take(self.base_mut().starts.get_mut()) {
+            start(session.clone());
+        }
         let background = std::mem::take(self.base_mut().background.get_mut());
         if !background.is_empty() {
             let (object, receipt) = (self.object().clone(), self.store().receipt());
@@ -407,7 +420,8 @@ impl<T: DurableObject> Context<T> {
     pub(crate) fn roll_back_turn(&mut self) {
         let background = std::mem::take(self.base_mut().background.get_mut());
         let gates = std::mem::take(self.base_mut().gates.get_mut());
-        dispose((background, gates));
+        let starts = std::mem::take(self.base_mut().starts.get_mut());
+        dispose((background, gates, starts));
         self.base_mut().store.rollback_turn();
     }
 }

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
+use tokio::sync::oneshot;
+
 use crate::body::{BODY_BYTES_MAX, Body};
 use crate::call::{Call, CallError};
 use crate::gate::Unconfirmed;
@@ -122,7 +124,12 @@ impl<T: DurableObject> RawStub<T> {
         let remembered = unconfirmed.clone();
         let start = self.turn("fetch", move |_, ctx| {
             let handler = handler(ctx.handle().remembering(&remembered), (request,));
-            Ok::<_, Error>(ctx.object().spawn_handler("fetch", caller, remembered, handler))
+            let (sender, answer) = oneshot::channel();
+            let object = ctx.object().clone();
+            ctx.once_committed(move |session| {
+                object.spawn_handler("fetch", session, caller, remembered, handler, sender);
+            });
+            Ok::<_, Error>(answer)
         });
         let ended = start.await?.await;
         unconfirmed.wait().await.map_err(CallError::StorageFailed)?;

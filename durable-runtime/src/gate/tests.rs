@@ -63,8 +63,15 @@ impl DurableObject for Counter {
     }
 }
 
+/// Has the object reset by somebody else in the turn that starts the handler.
+#[derive(Clone)]
+struct ResetFirst;
+
 /// The handler does what the request carries.
 fn run_script(this: Handle<Counter>, (request,): (Request,)) -> BoxFuture<Result<Response>> {
+    if request.extensions().get::<ResetFirst>().is_some() {
+        this.abort("meanwhile");
+    }
     Box::pin(async move {
         let script = *request.extensions().get::<Script>().unwrap();
         script(this).await?;
@@ -500,4 +507,24 @@ async fn sync_waits_for_all_earlier_commits() {
     bed.engine.lose();
     let Err(CallError::StorageFailed(error)) = reply.await else { panic!("it must fail") };
     assert_eq!(error.kind(), ErrorKind::Storage);
+}
+
+/// Its caller is told that nothing has started, and tries again.
+#[tokio::test]
+async fn a_handler_whose_first_turn_meets_a_reset_never_starts() {
+    static STARTED: AtomicU64 = AtomicU64::new(0);
+    let bed = Bed::new();
+    let object = bed.awake().await;
+    let mut request = request(|_| {
+        Box::pin(async {
+            STARTED.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })
+    });
+    request.extensions_mut().insert(ResetFirst);
+    let failed = object.fetch(request).await.unwrap_err();
+    assert_eq!(failed, CallError::Reset { reason: "meanwhile".into(), started: false });
+    assert!(failed.is_retryable());
+    settle().await;
+    assert_eq!(STARTED.load(Ordering::SeqCst), 0);
 }

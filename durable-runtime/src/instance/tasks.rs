@@ -69,17 +69,18 @@ pub(crate) async fn attend<R>(
 }
 
 impl<T: DurableObject> Object<T> {
-    /// Runs an async handler for whoever waits for the answer, on behalf of `caller`. What it does not confirm
-    /// is remembered in `unconfirmed`.
+    /// Runs an async handler on behalf of `caller`, once the turn that starts it is committed. What it does not
+    /// confirm is remembered in `unconfirmed`, and its answer sent to `sender`.
     pub(crate) fn spawn_handler<R: Send + 'static>(
         self: &Arc<Self>,
         method: &'static str,
+        session: Arc<Session>,
         caller: Chain,
         unconfirmed: Arc<Unconfirmed>,
         mut handler: BoxFuture<R>,
-    ) -> oneshot::Receiver<Result<R, Failure>> {
-        let (sender, answer) = oneshot::channel();
-        let (object, session) = (Arc::clone(self), self.session());
+        sender: oneshot::Sender<Result<R, Failure>>,
+    ) {
+        let object = Arc::clone(self);
         let pin = session.pin();
         self.node().spawn(async move {
             let attended = attend(&mut handler, &session, object.node(), Duration::MAX);
@@ -104,7 +105,6 @@ impl<T: DurableObject> Object<T> {
             drop(pin);
             let _ = sender.send(answered);
         });
-        answer
     }
 
     /// Runs a background future; `pin` was taken in the turn that started it.
