@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::engine::tune_process;
-use crate::engine::{
-    Catalogue, Directory, Engine, JournaledEngine, OnDamage, RealDisk, WriteLimits,
-};
+use crate::engine::{Catalogue, Directory, Engine, JournaledEngine, OnDamage, WriteLimits};
+use crate::harness::Harness;
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
@@ -36,6 +35,9 @@ pub const GATE_LIMIT: Duration = Duration::from_secs(30);
 /// How long a background future may run, unless [`Builder::background_limit`] says otherwise.
 pub const BACKGROUND_LIMIT: Duration = Duration::from_mins(15);
 
+/// How long an async `alarm` handler may run, unless [`Builder::alarm_limit`] says otherwise.
+pub const ALARM_LIMIT: Duration = Duration::from_mins(15);
+
 /// Memory of the databases of objects in memory, in bytes, unless [`Builder::resident_memory_limit`] says
 /// otherwise.
 pub const RESIDENT_BYTES_MAX: usize = 1_024 * 1_024 * 1_024;
@@ -53,10 +55,12 @@ pub struct Builder {
     idle_limit: Duration,
     gate_limit: Duration,
     background_limit: Duration,
+    alarm_limit: Duration,
     resident_bytes_max: usize,
     writing: WriteLimits,
     on_damage: OnDamage,
     limits: Limits,
+    harness: Harness,
 }
 
 /// A class to register, without its type.
@@ -82,10 +86,12 @@ impl Builder {
             idle_limit: IDLE_LIMIT,
             gate_limit: GATE_LIMIT,
             background_limit: BACKGROUND_LIMIT,
+            alarm_limit: ALARM_LIMIT,
             resident_bytes_max: RESIDENT_BYTES_MAX,
             writing: WriteLimits::default(),
             on_damage: OnDamage::Refuse,
             limits: Limits::default(),
+            harness: Harness::default(),
         }
     }
 
@@ -152,6 +158,13 @@ impl Builder {
     /// dropped, and an error is logged. Default: 15 minutes.
     pub fn background_limit(mut self, limit: Duration) -> Self {
         self.background_limit = limit;
+        self
+    }
+
+    /// How long one run of an async `alarm` handler may take; beyond that it is dropped, and counts as a run that failed.
+    /// Default: 15 minutes. A sync one is a turn: see [`turn_limit`](Builder::turn_limit).
+    pub fn alarm_limit(mut self, limit: Duration) -> Self {
+        self.alarm_limit = limit;
         self
     }
 
@@ -246,6 +259,13 @@ impl Builder {
         self
     }
 
+    /// Puts a test kit's things in the place of the machine's. The clock is one that somebody moves.
+    #[cfg(feature = "testing")]
+    pub(crate) fn under_test(mut self, harness: Harness, clock: Clock) -> Self {
+        (self.harness, self.clock) = (harness, clock);
+        self
+    }
+
     /// Opens the data directory and starts the runtime on the current tokio runtime.
     ///
     /// # Errors
@@ -276,7 +296,7 @@ impl Builder {
         let clock = Arc::clone(&self.clock);
         let engine: Arc<dyn Engine> = Arc::new(JournaledEngine::open(
             directory,
-            Arc::new(RealDisk),
+            Arc::clone(&self.harness.disk),
             clock,
             self.writing,
             self.on_damage,
@@ -284,7 +304,11 @@ impl Builder {
         )?);
         let settings = Settings {
             environment: self.environment,
-            time: Time::new(self.clock),
+            time: if self.harness.moves_time {
+                Time::manual(self.clock)
+            } else {
+                Time::new(self.clock)
+            },
             form: self.form,
             queue_max: self.queue_max,
             resident_bytes_max: self.resident_bytes_max,
@@ -293,6 +317,8 @@ impl Builder {
             idle_limit: self.idle_limit,
             gate_limit: self.gate_limit,
             background_limit: self.background_limit,
+            harness: self.harness,
+            alarm_limit: self.alarm_limit,
         };
         Ok((settings, Opened { engine, classes }, self.directory))
     }
@@ -351,7 +377,6 @@ fn resolve(
 /// The name of a handler that the class has and nobody calls yet.
 fn uncalled_handler<T: DurableObject>(handlers: &Handlers<T>) -> Option<&'static str> {
     [
-        ("alarm", handlers.alarm.is_some()),
         ("websocket_message", handlers.websocket_message.is_some()),
         ("websocket_close", handlers.websocket_close.is_some()),
         ("websocket_error", handlers.websocket_error.is_some()),

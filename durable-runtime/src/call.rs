@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::coop;
 
+use crate::activity::Wait;
 use crate::engine::Receipt;
 use crate::gate::{Barrier, Passage};
 use crate::instance::chain;
@@ -212,6 +213,8 @@ pub struct Call<T: DurableObject, R, E = Infallible> {
     /// The closed gate that lets it pass.
     pass: Option<GateId>,
     passage: Passage,
+    /// While it is in the queue.
+    wait: Option<Wait>,
     state: State<T, R, E>,
 }
 
@@ -255,6 +258,7 @@ where
             sleep: None,
             pass: None,
             passage: Passage::default(),
+            wait: None,
             state: State::New(invocation),
         }
     }
@@ -287,7 +291,7 @@ where
             return Poll::Ready(Err(CallError::Deadlock(INSIDE_A_TURN.into())));
         }
         if let (Some(after), Ok(object)) = (self.timeout, self.target.object()) {
-            self.sleep = Some(Box::pin(object.node().settings.time.sleep(after)));
+            self.sleep = Some(Box::pin(object.node().settings.time.limit(after)));
         }
         let barrier = match self.passage {
             Passage::Outward => chain::barrier_here(),
@@ -462,12 +466,17 @@ where
     type Output = Result<R, CallError<E>>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
-        match self.state {
+        let polled = match self.state {
             State::New(_) => self.start(task),
             State::Held { .. } => self.poll_held(task),
             State::Queued { .. } | State::Done => self.wait(task),
             State::Gated(_) => self.poll_gate(task),
-        }
+        };
+        self.wait = match self.state {
+            State::Queued { .. } => self.wait.take().or_else(Wait::here),
+            _ => None,
+        };
+        polled
     }
 }
 

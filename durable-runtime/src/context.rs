@@ -74,6 +74,8 @@ pub struct Parts {
     starts: RefCell<Vec<Start>>,
     /// What closes the gate when the turn ends well.
     gates: RefCell<Vec<PendingGate>>,
+    /// Whether the class has an `alarm` handler.
+    has_alarm_handler: bool,
     /// Why the turn wants the object reset.
     abort: RefCell<Option<Arc<str>>>,
 }
@@ -179,6 +181,14 @@ impl Context {
         self.parts.store.delete_all(self.now())
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    pub(crate) fn has_alarm_handler(&self) -> bool {
+        self.parts.has_alarm_handler
+    }
+
     /// The time, from the runtime's clock; the same for the whole turn.
     pub fn now(&self) -> SystemTime {
         let now = self.parts.now.get().unwrap_or_else(|| self.parts.node.settings.time.now());
@@ -258,6 +268,7 @@ impl<T: DurableObject> Context<T> {
             background: RefCell::default(),
             starts: RefCell::default(),
             gates: RefCell::default(),
+            has_alarm_handler: T::HANDLERS.alarm.is_some(),
             abort: RefCell::default(),
         };
         Context { parts: TypedParts { base: Context { parts }, object } }
@@ -355,10 +366,6 @@ impl<T: DurableObject> Context<T> {
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         self.parts.object.node()
-    }
-
-    pub(crate) fn store(&self) -> &Store {
-        &self.parts.base.parts.store
     }
 
     /// Closes the database; the next activation opens it anew.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::activity::waiting;
 use crate::gate::{Passage, Unconfirmed};
 use crate::instance::gate::GateEnd;
 use crate::instance::mailbox::GateId;
@@ -121,7 +122,7 @@ impl<T: DurableObject> Handle<T> {
         };
         let closing = self.stub.turn("block_concurrency_while", closing).passing(Passage::Own);
         closing.await.map_err(|error| E::from(Error::from(error)))?;
-        result.await.unwrap_or_else(|_| {
+        waiting(result).await.unwrap_or_else(|_| {
             let reason = session.over.reason().map_or("it was reset", |reason| reason);
             Err(E::from(Error::new(ErrorKind::Reset, reason)))
         })

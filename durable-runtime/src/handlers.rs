@@ -1,6 +1,6 @@
 //! What handlers take and give.
 //!
-//! Only `fetch` is called so far; a class with another handler compiles and is refused by
+//! Only `fetch` and `alarm` are called so far; a class with another handler compiles and is refused by
 //! [`Builder::start`](crate::Builder::start), so that nobody waits for a call that never comes.
 
 use std::time::SystemTime;

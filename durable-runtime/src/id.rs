@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::harness::Randomness;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest object name, in bytes of UTF-8.
@@ -36,14 +37,13 @@ impl RawId {
         Self::assemble(class, jurisdiction, &digest[..BODY_END - 1])
     }
 
-    pub(crate) fn unique(class: &str, jurisdiction: Option<Jurisdiction>) -> Result<Self> {
+    pub(crate) fn unique(
+        class: &str,
+        jurisdiction: Option<Jurisdiction>,
+        randomness: &Randomness,
+    ) -> Result<Self> {
         let mut body = [0; BODY_END - 1];
-        getrandom::fill(&mut body).map_err(|error| {
-            Error::new(
-                ErrorKind::Storage,
-                format!("the operating system has no random numbers: {error}"),
-            )
-        })?;
+        randomness.fill(&mut body)?;
         Ok(Self::assemble(class, jurisdiction, &body))
     }
 
@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     fn text_form() {
-        let id = RawId::unique("Counter", None).unwrap();
+        let id = RawId::unique("Counter", None, &Randomness::System).unwrap();
         assert_eq!(id.to_string().parse::<RawId>().unwrap(), id);
         assert_eq!(id.to_string().to_uppercase().parse::<RawId>().unwrap(), id);
         for bad in ["", "12", &"g".repeat(64), &"1".repeat(63), &"é".repeat(32), &"+1".repeat(32)]

@@ -5,6 +5,8 @@
 //! `instance`, that uses `storage`, and that uses `engine`, which knows bytes and object ids and
 //! never user types.
 
+mod activity;
+mod alarm;
 mod body;
 mod builder;
 mod call;
@@ -15,6 +17,7 @@ mod gate;
 mod gate_handle;
 mod handle;
 mod handlers;
+mod harness;
 mod id;
 mod instance;
 mod namespace;
@@ -24,11 +27,15 @@ mod rpc;
 mod runtime;
 mod storage;
 mod stub;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod time;
+mod wake;
 mod wire;
 
+pub use alarm::When::{self, After, At};
 pub use body::{BODY_BYTES_MAX, Body};
-pub use builder::{BACKGROUND_LIMIT, Builder, GATE_LIMIT, IDLE_LIMIT};
+pub use builder::{ALARM_LIMIT, BACKGROUND_LIMIT, Builder, GATE_LIMIT, IDLE_LIMIT};
 pub use builder::{QUEUE_MAX, RESIDENT_BYTES_MAX, RESIDENTS_MAX};
 pub use call::{Call, CallError};
 pub use context::{Context, Scope};
@@ -41,10 +48,10 @@ pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
 pub use namespace::Namespace;
 pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 pub use runtime::Runtime;
-pub use storage::{ColumnIndex, Cursor, Migration, Params, Row, Sql, ToSql, Value};
+pub use storage::{ColumnIndex, Cursor, FailedAlarm, Migration, Params, Row, Sql, ToSql, Value};
 pub use storage::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use storage::{Kv, KvKeys, KvList, KvRange, Outcome, Rollback};
-pub use stub::Fetch;
+pub use stub::{Fetch, ObjectStub};
 pub use wire::MESSAGE_BYTES_MAX;
 
 /// What `#[durable_object]` expands to. Not for people: it may change with any version.
@@ -52,7 +59,7 @@ pub use wire::MESSAGE_BYTES_MAX;
 pub mod __private {
     pub use crate::object::*;
     pub use crate::rpc::*;
-    pub use crate::stub::RawStub;
+    pub use crate::stub::{ObjectStub, RawStub};
     pub use crate::wire::{Decoder, Encoder, WireError};
     pub use crate::{
         BoxFuture, Call, Context, DurableObject, Error, Fetch, Handle, Handler, Handlers,

@@ -59,7 +59,8 @@ impl<T: DurableObject> Namespace<T> {
     /// # Errors
     /// When the operating system gives no random numbers.
     pub fn unique_id(&self) -> Result<ObjectId<T>> {
-        Ok(ObjectId::new(RawId::unique(self.key(), self.jurisdiction)?, None))
+        let randomness = &self.node.settings.harness.randomness;
+        Ok(ObjectId::new(RawId::unique(self.key(), self.jurisdiction, randomness)?, None))
     }
 
     /// Reads an id from its 64 hex digits.

@@ -10,16 +10,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
+use crate::harness::Harness;
 use crate::instance::registry::{AnyClass, Class, Residents};
 use crate::instance::session::Signal;
 use crate::instance::turn::Form;
 use crate::instance::{Object, chain, idle};
 use crate::storage::Limits;
 use crate::time::Time;
-use crate::{DurableObject, Error, ErrorKind, Result};
+use crate::{DurableObject, Error, ErrorKind, Result, wake};
 
 /// What the builder sets.
 pub(crate) struct Settings {
@@ -40,6 +42,9 @@ pub(crate) struct Settings {
     pub(crate) gate_limit: Duration,
     /// How long a background future may run.
     pub(crate) background_limit: Duration,
+    pub(crate) harness: Harness,
+    /// How long an async `alarm` handler may run.
+    pub(crate) alarm_limit: Duration,
 }
 
 /// The shared part of a runtime.
@@ -53,6 +58,9 @@ pub(crate) struct Node {
     executor: tokio::runtime::Handle,
     /// Drain tasks, handlers and background futures: what shutting down waits for.
     tasks: TaskTracker,
+    /// The task that wakes objects.
+    waking: TaskTracker,
+    waker: Mutex<Option<AbortHandle>>,
     closing: AtomicBool,
     abandoned: AtomicBool,
     /// Set when handlers, background futures and gates are not waited for any longer.
@@ -75,6 +83,8 @@ impl Node {
             classes,
             executor,
             tasks: TaskTracker::new(),
+            waking: TaskTracker::new(),
+            waker: Mutex::default(),
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             cut: Signal::default(),
@@ -101,9 +111,33 @@ impl Node {
         })
     }
 
+    /// The class with this key, if it was registered.
+    pub(crate) fn class_of(&self, key: &str) -> Option<Arc<dyn AnyClass>> {
+        self.classes.values().find(|class| class.key() == key).map(Arc::clone)
+    }
+
+    /// Begins to wake objects whose time has come.
+    pub(crate) fn start_waking(self: &Arc<Self>) {
+        let dispatch = wake::dispatch(Arc::downgrade(self));
+        let waking = match &self.settings.harness.activity {
+            None => self.waking.spawn_on(dispatch, &self.executor),
+            Some(activity) => self.waking.spawn_on(activity.watch(dispatch), &self.executor),
+        };
+        *self.waker.lock() = Some(waking.abort_handle());
+    }
+
+    fn stop_waking(&self) {
+        if let Some(waker) = self.waker.lock().take() {
+            waker.abort();
+        }
+    }
+
     /// Runs a task that shutting down waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(task, &self.executor);
+        match &self.settings.harness.activity {
+            None => self.tasks.spawn_on(task, &self.executor),
+            Some(activity) => self.tasks.spawn_on(activity.watch(task), &self.executor),
+        };
     }
 
     /// Takes note of an object that has an instance now.
@@ -113,7 +147,11 @@ impl Node {
             let sweeps = limit != Duration::MAX && !self.is_closing();
             sweeps.then(|| {
                 let sweeper = idle::sweep(Arc::downgrade(self), limit);
-                self.executor.spawn(sweeper).abort_handle()
+                let sweeping = match &self.settings.harness.activity {
+                    None => self.executor.spawn(sweeper),
+                    Some(activity) => self.executor.spawn(activity.watch(sweeper)),
+                };
+                sweeping.abort_handle()
             })
         });
     }
@@ -158,8 +196,12 @@ impl Node {
     pub(crate) async fn shut_down(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.tasks.close();
+        self.stop_waking();
+        self.waking.close();
         // Whoever shuts down at the same time comes back when it is done.
         let _ending = self.ending.lock().await;
+        // It may be about to start a task, and holds the engine meanwhile.
+        self.waking.wait().await;
         // A turn that ends on its caller's task may start a drain task or a background future
         // after the last wait, so: until one whole round finds nobody at work.
         loop {
@@ -185,8 +227,15 @@ impl Node {
         self.closing.store(true, Ordering::Relaxed);
         self.abandoned.store(true, Ordering::Relaxed);
         self.residents.stop_sweeping();
+        self.stop_waking();
         self.close_all();
         self.engine.lock().take();
+    }
+
+    /// Evicts all objects that nothing needs; `false` if there are others.
+    #[cfg(feature = "testing")]
+    pub(crate) fn evict_all(&self) -> bool {
+        self.classes.values().filter(|class| !class.evict_all()).count() == 0
     }
 
     /// Ends all objects in which nobody runs; `false` if somebody does.

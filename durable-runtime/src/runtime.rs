@@ -39,7 +39,9 @@ impl Runtime {
     }
 
     pub(crate) fn new(node: Node, path: PathBuf) -> Self {
-        Runtime { owner: Arc::new(Owner { node: Arc::new(node), path }) }
+        let node = Arc::new(node);
+        node.start_waking();
+        Runtime { owner: Arc::new(Owner { node, path }) }
     }
 
     /// The objects of class `T`.
@@ -101,7 +103,12 @@ impl Runtime {
         Ok(())
     }
 
-    fn check_may_wait(&self) -> Result<()> {
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.owner.node
+    }
+
+    pub(crate) fn check_may_wait(&self) -> Result<()> {
         if in_a_turn() || self.owner.node.is_in_a_handler() {
             return Err(Error::new(
                 ErrorKind::Deadlock,

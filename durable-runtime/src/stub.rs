@@ -8,6 +8,7 @@ use std::task::{Context as Task, Poll};
 
 use tokio::sync::oneshot;
 
+use crate::activity::waiting;
 use crate::body::{BODY_BYTES_MAX, Body};
 use crate::call::{Call, CallError};
 use crate::gate::Unconfirmed;
@@ -131,7 +132,7 @@ impl<T: DurableObject> RawStub<T> {
             });
             Ok::<_, Error>(answer)
         });
-        let ended = start.await?.await;
+        let ended = waiting(start.await?).await;
         unconfirmed.wait().await.map_err(CallError::StorageFailed)?;
         match ended {
             Ok(Ok(response)) => response.map_err(CallError::Application),
@@ -139,6 +140,13 @@ impl<T: DurableObject> RawStub<T> {
             Err(_) => Err(CallError::ShutDown),
         }
     }
+}
+
+/// What the stub of class `T` is, for code that takes stubs of any class. Implemented by `#[durable_object]`, never by hand.
+pub trait ObjectStub<T: DurableObject> {
+    /// The untyped stub inside.
+    #[doc(hidden)]
+    fn raw_stub(&self) -> &RawStub<T>;
 }
 
 fn no_fetch<T: DurableObject>() -> Error {

@@ -6,6 +6,14 @@
 //! - [`Runtime`] opens a data directory; [`Namespace`] makes ids and stubs.
 //! - [`Context`] is all that a turn can do; [`Handle`] makes turns from async code.
 //! - [`Call`] is a call as a value; [`CallError`] says why it gave none.
+#![cfg_attr(
+    feature = "testing",
+    doc = "- [`testing`] has what objects are tested with, with the feature `testing`."
+)]
+#![cfg_attr(
+    not(feature = "testing"),
+    doc = "- `testing` has what objects are tested with, with the feature `testing`."
+)]
 //! - [`guide`] says what to keep where, how to wait for the world, and what Workers' calls are called here.
 
 pub use durable_macros::{durable_object, migration};
@@ -16,8 +24,8 @@ pub use durable_runtime::*;
 /// What most programs need: `use durable::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        CallError, Context, DurableObject, Handle, Migration, Namespace, Request, Response, Result,
-        Runtime, durable_object,
+        After, AlarmInfo, At, CallError, Context, DurableObject, Handle, Migration, Namespace,
+        Request, Response, Result, Runtime, durable_object,
     };
 }
 

@@ -1,7 +1,7 @@
 //! Classes, ids, names, and where an object is found again.
 
 use durable::prelude::*;
-use durable::{ErrorKind, Jurisdiction, LocationHint, ObjectId};
+use durable::{Close, ErrorKind, Jurisdiction, LocationHint, ObjectId, WebSocket};
 use durable_tests::matrix;
 
 #[derive(Default)]
@@ -56,11 +56,11 @@ mod other {
     }
 
     #[derive(Default)]
-    pub(super) struct Waker;
+    pub(super) struct Listener;
 
     #[durable_object]
-    impl Waker {
-        fn alarm(&mut self, _ctx: &Context<Self>, _alarm: durable::AlarmInfo) -> Result<()> {
+    impl Listener {
+        fn websocket_close(&mut self, _: &Context<Self>, _: WebSocket, _: Close) -> Result<()> {
             Ok(())
         }
 
@@ -167,9 +167,9 @@ matrix! {
     }
 
     async fn a_handler_that_nobody_calls_yet_is_refused(bed) {
-        let refused = bed.builder().register::<other::Waker>().start().await.unwrap_err();
+        let refused = bed.builder().register::<other::Listener>().start().await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid);
-        assert!(refused.message().contains("`alarm`"), "{refused}");
+        assert!(refused.message().contains("`websocket_close`"), "{refused}");
     }
 
     async fn a_renamed_class_keeps_its_objects(bed) {
@@ -186,7 +186,7 @@ matrix! {
 
     async fn an_id_can_be_stored_and_is_checked_when_it_is_used(bed) {
         let runtime =
-            bed.builder().register::<Room>().register::<other::Waker>().start().await;
+            bed.builder().register::<Room>().register::<other::Listener>().start().await;
         drop(runtime);
         let runtime = bed.builder().register::<Room>().start().await.unwrap();
         let rooms = runtime.namespace::<Room>();

@@ -1,12 +1,12 @@
 //! Who stays in memory, for how long, and what shutting down does not wait for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use durable::Body;
 use durable::prelude::*;
-use durable_tests::{Bed, Form, matrix, on_one_thread, poll_once};
+use durable::testing::TestRuntime;
+use durable_tests::{matrix, on_one_thread, poll_once};
 use tokio::sync::{Notify, mpsc};
 
 /// Reports when it is dropped.
@@ -112,24 +112,6 @@ impl Setup {
     }
 }
 
-/// A clock that a test moves by hand.
-#[derive(Clone, Default)]
-struct ByHand(Arc<AtomicU64>);
-
-impl ByHand {
-    fn clock(&self) -> impl Fn() -> SystemTime + Send + Sync + 'static {
-        let millis = self.0.clone();
-        move || {
-            let since = Duration::from_millis(millis.load(Ordering::SeqCst));
-            SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000) + since
-        }
-    }
-
-    fn advance(&self, by: Duration) {
-        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-}
-
 matrix! {
     async fn an_object_that_nobody_uses_is_evicted_and_comes_back(bed) {
         let mut setup = Setup::new(bed.builder().idle_limit(Duration::from_millis(4))).await;
@@ -227,15 +209,18 @@ matrix! {
 #[test]
 fn idleness_is_counted_on_the_runtimes_clock() {
     on_one_thread(async {
-        let (bed, clock) = (Bed::new(Form::Moved), ByHand::default());
-        let builder = bed.builder().clock(clock.clock()).idle_limit(Duration::from_hours(10));
-        let mut setup = Setup::new(builder).await;
-        setup.guest.ping().await.unwrap();
-        while setup.reports.try_recv().is_err() {
-            clock.advance(Duration::from_secs(1));
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(setup.guest.ping().await.unwrap(), 1);
-        setup.runtime.shutdown().await.unwrap();
+        let (sender, mut reports) = mpsc::unbounded_channel();
+        let start = TestRuntime::start(move |builder| {
+            builder.register::<Guest>().env(sender.clone()).idle_limit(Duration::from_hours(10))
+        });
+        let runtime = start.await.unwrap();
+        let guest = runtime.get::<Guest>("a");
+        guest.ping().await.unwrap();
+        runtime.advance(Duration::from_secs(10 * 3_600 - 1)).await.unwrap();
+        assert!(reports.try_recv().is_err());
+        // It is looked at four times within the limit.
+        runtime.advance(Duration::from_secs(2 * 3_600 + 1_801)).await.unwrap();
+        assert_eq!(reports.try_recv(), Ok("evicted"));
+        assert_eq!(guest.ping().await.unwrap(), 1);
     });
 }

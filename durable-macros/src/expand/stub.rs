@@ -32,6 +32,14 @@ pub(super) fn expand(class: &Class<'_>, methods: &[Method<'_>]) -> TokenStream {
             #common
             #(#calls)*
         }
+
+        #configuration
+        #[automatically_derived]
+        impl #private::ObjectStub<#self_type> for #stub {
+            fn raw_stub(&self) -> &#private::RawStub<#self_type> {
+                &self.raw
+            }
+        }
     }
 }
 

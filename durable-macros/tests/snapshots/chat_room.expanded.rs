@@ -230,6 +230,12 @@ impl ChatRoomStub {
             )
     }
 }
+#[automatically_derived]
+impl ::durable::__private::ObjectStub<ChatRoom> for ChatRoomStub {
+    fn raw_stub(&self) -> &::durable::__private::RawStub<ChatRoom> {
+        &self.raw
+    }
+}
 #[allow(
     clippy::all,
     clippy::pedantic,

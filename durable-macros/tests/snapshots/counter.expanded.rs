@@ -135,6 +135,12 @@ impl CounterStub {
             )
     }
 }
+#[automatically_derived]
+impl ::durable::__private::ObjectStub<Counter> for CounterStub {
+    fn raw_stub(&self) -> &::durable::__private::RawStub<Counter> {
+        &self.raw
+    }
+}
 #[allow(
     clippy::all,
     clippy::pedantic,

@@ -40,6 +40,12 @@ impl EmptyStub {
         self.raw.name()
     }
 }
+#[automatically_derived]
+impl ::durable::__private::ObjectStub<Empty> for EmptyStub {
+    fn raw_stub(&self) -> &::durable::__private::RawStub<Empty> {
+        &self.raw
+    }
+}
 #[allow(
     clippy::all,
     clippy::pedantic,

@@ -1,4 +1,5 @@
-//! The catalogue: under which key the objects of a class are stored, and which objects there are ([`objects`]).
+//! The catalogue: under which key the objects of a class are stored, which objects there are ([`objects`]), and which of
+//! them are to be woken ([`wakes`]).
 //!
 //! The guarantee: a class keeps the key it was first registered under, however often it is renamed, and
 //! no two classes share one. What would break that is refused, and the catalogue left as it was.
@@ -7,6 +8,7 @@
 //! its program still names what the class was called before (`renamed_from`).
 
 mod objects;
+mod wakes;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -134,6 +136,7 @@ fn prepare(connection: &Connection, keys: &[String]) -> rusqlite::Result<bool> {
          (key TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, former TEXT NOT NULL) STRICT;",
     )?;
     connection.execute_batch(objects::SCHEMA)?;
+    connection.execute_batch(wakes::SCHEMA)?;
     for key in keys {
         let insert = "INSERT OR IGNORE INTO classes (key, name, former) VALUES (?1, ?1, '')";
         if connection.execute(insert, [key])? > 0 {

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use super::directory;
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod lossy;
 #[cfg(test)]
 pub(crate) mod simulated;
 pub(crate) mod sparing;

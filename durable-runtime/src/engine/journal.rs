@@ -120,6 +120,9 @@ pub(crate) trait Journal: Send + Sync + fmt::Debug {
     /// appended so far.
     fn relief(&self) -> Receipt;
 
+    /// Durable after all that was appended so far.
+    fn flushed(&self) -> Receipt;
+
     /// Never durable; fails as soon as the journal has failed.
     fn failed(&self) -> Receipt;
 
@@ -293,6 +296,10 @@ impl Journal for LocalJournal {
         if self.unflushed_bytes() <= self.core.options.unflushed_bytes_max {
             return Receipt::durable();
         }
+        self.flushed()
+    }
+
+    fn flushed(&self) -> Receipt {
         Receipt::pending(&self.core.watermark, self.core.state.lock().last_ticket)
     }
 

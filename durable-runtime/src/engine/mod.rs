@@ -26,27 +26,32 @@ pub(crate) mod sqlite;
 #[cfg(test)]
 mod testing;
 mod vfs;
+mod wakes;
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 
 use rusqlite::Connection;
 
 pub(crate) use catalogue::Catalogue;
 pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
 pub(crate) use directory::Directory;
-pub(crate) use files::RealDisk;
+#[cfg(feature = "testing")]
+pub(crate) use files::lossy::LossyDisk;
+pub(crate) use files::{Disk, RealDisk};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
-pub(crate) use meta::META_FORMAT;
+pub(crate) use meta::{META_FORMAT, WAKE};
 pub(crate) use receipt::Receipt;
 pub(crate) use scratch::Scratch;
 pub(crate) use vfs::tune_process;
+pub(crate) use wakes::Due;
 
 use crate::id::RawId;
 use crate::{Error, Result};
 
 /// Which object: the class key and the id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ObjectKey {
     pub(crate) class: Arc<str>,
     pub(crate) id: RawId,
@@ -82,8 +87,44 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Fails when the engine can no longer make anything durable; never durable before.
     fn failed(&self) -> Receipt;
 
+    /// Durable when everything is that was committed so far.
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the test kit asks"))]
+    fn flushed(&self) -> Receipt {
+        Receipt::durable()
+    }
+
     /// How many files an open object holds open, at most.
     fn files_per_object(&self) -> usize;
+
+    /// The earliest time, in milliseconds since 1970, that an object wants to be woken at; `waiter` is told once when it
+    /// becomes earlier. Objects that are taken do not count.
+    ///
+    /// # Errors
+    /// When the list of those times cannot be read.
+    fn earliest_wake(&self, waiter: &Waker) -> Result<Option<i64>> {
+        let _ = waiter;
+        Ok(None)
+    }
+
+    /// Takes the first object whose time has come. It is not found again before it is [given back](Self::give_back).
+    ///
+    /// # Errors
+    /// As [`earliest_wake`](Self::earliest_wake).
+    fn take_due(&self, now_ms: i64) -> Result<Option<Due>> {
+        let _ = now_ms;
+        Ok(None)
+    }
+
+    /// Lets a taken object be found again, but, unless it commits another time, not before this one.
+    fn give_back(&self, object: &ObjectKey, not_before_ms: i64) {
+        let _ = (object, not_before_ms);
+    }
+
+    /// Says what the object itself holds about its time, when that is not what was known of it. Only for whoever has
+    /// the object to himself.
+    fn correct_wake(&self, object: &ObjectKey, time_ms: Option<i64>) {
+        let _ = (object, time_ms);
+    }
 }
 
 /// The open database of one object.
@@ -126,6 +167,12 @@ pub(crate) trait Database: Send {
     /// whenever more is known.
     fn describe(&mut self, about: About) {
         let _ = about;
+    }
+
+    /// Says when the object wants to be woken from the next `commit` on, in milliseconds since 1970. Without this it stays
+    /// as it was; a deletion clears it.
+    fn set_wake(&mut self, time_ms: Option<i64>) {
+        let _ = time_ms;
     }
 
     /// Begins a transaction.

@@ -10,6 +10,7 @@ use std::task::{Context as Task, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use crate::engine::fake::Fake;
+use crate::harness::Harness;
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
@@ -121,6 +122,8 @@ impl Bed {
             idle_limit: Duration::MAX,
             gate_limit: Duration::MAX,
             background_limit: Duration::MAX,
+            harness: Harness::default(),
+            alarm_limit: Duration::MAX,
         };
         let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
         let executor = tokio::runtime::Handle::current();

@@ -5,7 +5,6 @@
 //! So a call that would wait for a gate which one of its own ancestors holds is known to wait for ever.
 //! A task that user code spawns by itself has no chain: there the gate's limit ends the wait.
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -107,13 +106,15 @@ impl Link {
     }
 
     fn label(&self) -> String {
-        let mut label = self.class.to_owned();
-        // Writing to a string cannot fail.
-        let _ = match self.identity.name.get() {
-            Some(name) => write!(label, " {name:?}"),
-            None => write!(label, " {}", self.identity.id),
-        };
-        label
+        label(self.class, &self.identity)
+    }
+}
+
+/// An object in words, such as `Room "a"`.
+pub(super) fn label(class: &str, identity: &Identity) -> String {
+    match identity.name.get() {
+        Some(name) => format!("{class} {name:?}"),
+        None => format!("{class} {}", identity.id),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The drain task: activates a cold object and runs the jobs that have gathered, in order, until none waits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use crate::activity::{self, Activity, Work};
 use crate::call::{CallError, Failure};
 use crate::instance::events::event;
 use crate::instance::mailbox::Next;
@@ -17,11 +19,21 @@ pub(crate) struct Holder<T: DurableObject> {
     object: Arc<Object<T>>,
     live: Option<Box<Live<T>>>,
     done: bool,
+    _work: Option<Work>,
 }
 
 impl<T: DurableObject> Holder<T> {
     pub(crate) fn new(object: Arc<Object<T>>, live: Option<Box<Live<T>>>) -> Self {
-        Holder { object, live, done: false }
+        let work = object.node.settings.harness.activity.as_ref().map(Activity::begin);
+        Holder { object, live, done: false, _work: work }
+    }
+
+    /// Takes the instance away from a runtime that gives every turn a fresh one, unless something still needs it.
+    fn outlive(&mut self) {
+        let Some(live) = self.live.as_mut() else { return };
+        if self.object.is_outlived.swap(false, Ordering::Acquire) && !self.object.is_pinned() {
+            live.refresh();
+        }
     }
 
     /// Runs inline, on the caller's task.
@@ -63,12 +75,14 @@ pub(super) fn fail_job<T: DurableObject>(job: Box<dyn super::Job<T>>, failure: F
 }
 
 pub(super) async fn drain<T: DurableObject>(mut holder: Holder<T>) {
+    activity::describe(|| format!("a turn of {}", holder.object.label()));
     if holder.live.is_none() {
         holder.live = activate_or_fail_all(&holder.object);
     }
     let mut failure = None;
     loop {
         for _ in 0..TURNS_BEFORE_YIELD {
+            holder.outlive();
             let Some(live) = holder.live.take() else {
                 holder.done = true;
                 return;

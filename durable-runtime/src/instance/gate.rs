@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::activity;
 use crate::engine::Receipt;
 use crate::instance::Object;
 use crate::instance::chain::{self, Chain, Link};
@@ -43,7 +44,7 @@ pub(crate) fn close<T: DurableObject>(
         Some(id) => {
             let pin = session.pin();
             let (object, session) = (Arc::clone(object), Arc::clone(session));
-            let gate = ClosedGate { object, session, id, is_over: false, _pin: pin };
+            let gate = ClosedGate { object, session, id, is_over: false, pin: Some(pin) };
             let node = Arc::clone(gate.object.node());
             node.spawn(hold(gate, receipt, pending));
         }
@@ -58,12 +59,14 @@ struct ClosedGate<T: DurableObject> {
     session: Arc<Session>,
     id: GateId,
     is_over: bool,
-    _pin: SessionPin,
+    pin: Option<SessionPin>,
 }
 
 impl<T: DurableObject> ClosedGate<T> {
     fn open(mut self) {
         self.is_over = true;
+        // Before: the turn that comes next is to find it gone. Until it opens, the gate itself keeps the object in memory.
+        self.pin = None;
         self.object.open_gate(self.id);
     }
 
@@ -82,6 +85,7 @@ impl<T: DurableObject> Drop for ClosedGate<T> {
 }
 
 async fn hold<T: DurableObject>(gate: ClosedGate<T>, receipt: Receipt, pending: Vec<PendingGate>) {
+    activity::describe(|| format!("`block_concurrency_while` of {}", gate.object.label()));
     if let Err(error) = receipt.wait().await {
         return gate.reset(&format!("the turn that closed its gate could not be stored: {error}"));
     }

@@ -8,6 +8,7 @@
 //!   the instance is gone.
 //! - After a reset nothing of before goes on: no turn commits, no handler is polled, nobody waits.
 
+pub(crate) mod alarm;
 pub(crate) mod chain;
 pub(crate) mod drain;
 pub(crate) mod events;
@@ -61,6 +62,8 @@ pub(crate) struct Object<T: DurableObject> {
     node: Arc<Node>,
     /// Whether it was used since eviction last looked.
     used: AtomicBool,
+    /// Whether the next turn needs a fresh instance, unless something pins the one that is there.
+    is_outlived: AtomicBool,
     /// Whether it is in the ring of [`registry::Residents`].
     listed: AtomicBool,
 }
@@ -96,6 +99,7 @@ impl<T: DurableObject> Object<T> {
             class,
             node,
             used: AtomicBool::new(true),
+            is_outlived: AtomicBool::new(false),
             listed: AtomicBool::new(false),
         }
     }
@@ -127,7 +131,7 @@ impl<T: DurableObject> Object<T> {
         }
         for _ in 0..CLAIM_ATTEMPTS {
             let mut mailbox = self.mailbox.lock();
-            if let Some(live) = mailbox.claim(pass, |live| live.is_ready()) {
+            if let Some(live) = mailbox.claim(pass, |live| live.is_ready() && !self.is_outlived()) {
                 return Claim::Run(live);
             }
             if !mailbox.is_about_to_rest() {
@@ -275,6 +279,23 @@ impl<T: DurableObject> Object<T> {
         true
     }
 
+    /// The object in words, such as `Room "a"`.
+    pub(crate) fn label(&self) -> String {
+        chain::label(T::CLASS, &self.identity)
+    }
+
+    /// For what pinned the object and is over: if a test wants a fresh instance for every turn, the next one
+    /// makes one.
+    pub(crate) fn outlived(&self) {
+        if self.node.settings.harness.evicts_between_turns {
+            self.is_outlived.store(true, Ordering::Release);
+        }
+    }
+
+    fn is_outlived(&self) -> bool {
+        self.is_outlived.load(Ordering::Acquire)
+    }
+
     /// Whether a handler, a background future or a gate is pending.
     pub(crate) fn is_pinned(&self) -> bool {
         self.session.lock().is_pinned()
@@ -334,6 +355,12 @@ impl<T: DurableObject> Live<T> {
     /// Takes note of how much memory its database takes now.
     fn weigh(&mut self) {
         self.weight.set(self.ctx.store().memory_bytes());
+    }
+
+    /// Drops the instance and closes its database, and stays: what an eviction does, for who goes on at once.
+    fn refresh(&mut self) {
+        turn::dispose(self.instance.take());
+        self.ctx.reset_store();
     }
 
     /// Drops the instance, then closes its database.

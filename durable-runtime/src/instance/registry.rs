@@ -13,11 +13,12 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use crate::DurableObject;
 use crate::id::{Identity, RawId};
 use crate::instance::Object;
+use crate::instance::alarm::{self, Woken};
 use crate::instance::idle::{self, Verdict};
 use crate::node::Node;
+use crate::{BoxFuture, DurableObject};
 
 const SHARDS: usize = 16;
 
@@ -83,15 +84,30 @@ impl<T: DurableObject> Class<T> {
 pub(crate) trait AnyClass: Any + Send + Sync {
     /// The class itself, to be cast back to its type.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// The class key.
+    fn key(&self) -> &str;
+    /// Runs the alarm of an object, if it is due.
+    fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken>;
     /// Whether somebody runs in any object.
     fn is_busy(&self) -> bool;
     /// Ends all objects in which nobody runs; `false` if somebody does.
     fn close_all(&self) -> bool;
+    /// Evicts all objects that nothing needs; `false` if there are others.
+    #[cfg(feature = "testing")]
+    fn evict_all(&self) -> bool;
 }
 
 impl<T: DurableObject> AnyClass for Class<T> {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
+    }
+
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken> {
+        Box::pin(alarm::wake(self.object(node, id, None)))
     }
 
     fn is_busy(&self) -> bool {
@@ -101,6 +117,11 @@ impl<T: DurableObject> AnyClass for Class<T> {
     fn close_all(&self) -> bool {
         // Not `all`, which would stop at the first busy one.
         self.objects().iter().filter(|object| !object.close()).count() == 0
+    }
+
+    #[cfg(feature = "testing")]
+    fn evict_all(&self) -> bool {
+        self.objects().iter().filter(|object| !object.evict()).count() == 0
     }
 }
 

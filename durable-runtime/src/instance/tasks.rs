@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::activity;
 use crate::call::{CallError, Failure};
 use crate::gate::Unconfirmed;
 use crate::instance::Object;
@@ -62,7 +63,7 @@ pub(crate) async fn attend<R>(
         if limit == Duration::MAX {
             return Poll::Pending;
         }
-        let sleep = sleep.get_or_insert_with(|| node.settings.time.sleep(limit));
+        let sleep = sleep.get_or_insert_with(|| node.settings.time.limit(limit));
         Pin::new(sleep).poll(task).map(|()| Ended::OverLimit)
     })
     .await
@@ -83,6 +84,7 @@ impl<T: DurableObject> Object<T> {
         let object = Arc::clone(self);
         let pin = session.pin();
         self.node().spawn(async move {
+            activity::describe(|| format!("`{method}` of {}", object.label()));
             let attended = attend(&mut handler, &session, object.node(), Duration::MAX);
             let link = Link::new(&object, caller, unconfirmed);
             let ended = chain::scope(link, attended).await;
@@ -103,6 +105,7 @@ impl<T: DurableObject> Object<T> {
                 }
             };
             drop(pin);
+            object.outlived();
             let _ = sender.send(answered);
         });
     }
@@ -116,6 +119,7 @@ impl<T: DurableObject> Object<T> {
     ) {
         let object = Arc::clone(self);
         self.node().spawn(async move {
+            activity::describe(|| format!("a background future of {}", object.label()));
             let limit = object.node().settings.background_limit;
             let link = Link::new(&object, None, Arc::default());
             let attended = attend(&mut future, &session, object.node(), limit);
@@ -141,6 +145,7 @@ impl<T: DurableObject> Object<T> {
                 }
             }
             drop(pin);
+            object.outlived();
         });
     }
 }

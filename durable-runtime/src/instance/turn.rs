@@ -153,6 +153,12 @@ impl<T: DurableObject> Live<T> {
                 Turned { outcome: Err(failure.widen()), receipt: self.ctx.store().receipt() }
             }
         };
+        self.after_turn();
+        turned
+    }
+
+    /// Lets go of what cannot be used for another turn.
+    fn after_turn(&mut self) {
         if self.ctx.store().is_failed() {
             // Its fields may be ahead of what a new connection finds.
             dispose(self.instance.take());
@@ -164,7 +170,34 @@ impl<T: DurableObject> Live<T> {
         if self.used_storage() {
             self.weigh();
         }
-        turned
+        if self.ctx.node().settings.harness.evicts_between_turns && !self.session.is_pinned() {
+            self.refresh();
+        }
+    }
+
+    /// Runs a turn of the runtime's own, which needs the database and no instance, so that it can follow one that has
+    /// undone the instance, or has reset the object.
+    pub(crate) fn own_turn<R>(
+        &mut self,
+        code: impl FnOnce(&Context<T>) -> crate::Result<R>,
+    ) -> Result<R, Failure> {
+        if !self.ctx.store().is_active() {
+            self.open()?;
+        }
+        self.ctx.begin_turn(Access::Write);
+        let ended = match guarded(|| code(&self.ctx)) {
+            Ok(Ok(value)) => self.commit().map(|()| value),
+            Ok(Err(error)) => {
+                self.roll_back();
+                Err(CallError::StorageFailed(error))
+            }
+            Err(message) => {
+                self.roll_back();
+                Err(CallError::Panicked { method: "alarm", message })
+            }
+        };
+        self.after_turn();
+        ended
     }
 
     fn turn<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Result<R, CallError<E>> {

@@ -4,6 +4,7 @@
 //! No statement ever runs outside a transaction, no user's statement touches the framework's tables,
 //! and a read leaves no trace of an object that was never written.
 
+pub(crate) mod alarm;
 mod buffer;
 mod cursor;
 mod delete;
@@ -27,6 +28,7 @@ use std::time::SystemTime;
 
 use rusqlite::Connection;
 
+pub use alarm::FailedAlarm;
 pub use cursor::Cursor;
 pub use kv::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use kv::{Kv, KvKeys, KvList, KvRange};
@@ -85,6 +87,8 @@ struct Turn {
     unsaved: Cell<bool>,
     /// Whether it has deleted everything that was stored before.
     emptied: Cell<bool>,
+    /// Whether the object's time may have changed.
+    touched_alarm: Cell<bool>,
     /// Set when SQLite has ended the transaction by itself.
     doomed: RefCell<Option<Error>>,
 }
@@ -226,6 +230,7 @@ impl Store {
             (true, _) => {}
         }
         let stored = self.store_meta(now())?;
+        self.tell_wake()?;
         if stored != self.stored {
             let about = About {
                 name: self.identity.name.get().cloned(),
@@ -399,7 +404,7 @@ impl Store {
 }
 
 /// Milliseconds since 1970, as times are stored.
-fn millis(time: SystemTime) -> i64 {
+pub(crate) fn millis(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

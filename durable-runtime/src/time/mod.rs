@@ -6,6 +6,7 @@
 //!   wakes who is due, so a blocked executor delays nobody's turn but its own. The thread begins with the first wait.
 
 mod deadlines;
+pub(crate) mod retry;
 
 use std::fmt;
 use std::future::Future;
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::activity::Wait;
 use crate::instance::turn::guarded;
 use deadlines::{Deadlines, Ticket};
 
@@ -53,7 +55,6 @@ impl Time {
     }
 
     /// Time that passes for those who wait only when [`wake_due`](Time::wake_due) is called.
-    #[cfg(test)]
     pub(crate) fn manual(clock: Clock) -> Time {
         Time::with(clock, true)
     }
@@ -78,19 +79,26 @@ impl Time {
         self.sleep_until(self.shared.now().checked_add(duration).unwrap_or_else(far_away))
     }
 
+    /// Waits for so long, as a limit of something else that is waited for.
+    pub(crate) fn limit(&self, duration: Duration) -> Sleep {
+        let mut sleep = self.sleep(duration);
+        sleep.is_limit = true;
+        sleep
+    }
+
     /// Waits until that time.
     pub(crate) fn sleep_until(&self, time: SystemTime) -> Sleep {
-        Sleep { shared: Arc::clone(&self.shared), time, ticket: None }
+        Sleep { shared: Arc::clone(&self.shared), time, ticket: None, is_limit: false, wait: None }
     }
 
     /// The earliest time that somebody waits for.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn earliest(&self) -> Option<SystemTime> {
         self.shared.state.lock().deadlines.earliest()
     }
 
     /// Wakes all whose time has come.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn wake_due(&self) {
         self.shared.wake_due();
     }
@@ -177,6 +185,9 @@ pub(crate) struct Sleep {
     shared: Arc<Shared>,
     time: SystemTime,
     ticket: Option<Ticket>,
+    /// Whoever waits for it waits for something else in the first place.
+    is_limit: bool,
+    wait: Option<Wait>,
 }
 
 impl Future for Sleep {
@@ -190,7 +201,11 @@ impl Future for Sleep {
             if let Some(ticket) = self.ticket.take() {
                 state.deadlines.remove(ticket);
             }
+            self.wait = None;
             return Poll::Ready(());
+        }
+        if self.wait.is_none() && !self.is_limit {
+            self.wait = Wait::here();
         }
         if self.ticket.is_some_and(|ticket| state.deadlines.renew(ticket, task.waker())) {
             return Poll::Pending;

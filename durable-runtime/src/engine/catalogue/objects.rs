@@ -17,6 +17,7 @@ use rusqlite::params;
 use super::Catalogue;
 use crate::Result;
 use crate::engine::pagestore::Stamp;
+use crate::engine::wakes::WakeTable;
 use crate::engine::{About, ObjectKey, sqlite};
 
 pub(super) const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS objects (\
@@ -54,8 +55,8 @@ impl Row {
     }
 }
 
-/// Keeps the list of all objects.
-pub(crate) trait ObjectIndex: Send + Sync + fmt::Debug {
+/// Keeps the list of all objects, and of those that are to be woken.
+pub(crate) trait ObjectIndex: WakeTable + fmt::Debug {
     /// Writes rows, durably, all or none. What a row leaves open stays as it is.
     fn store(&self, rows: &[(ObjectKey, Row)]) -> Result<()>;
 
@@ -143,6 +144,7 @@ impl Unlisted {
 mod tests {
     use super::*;
     use crate::engine::scan::testing::object;
+    use crate::engine::wakes::Due;
 
     fn row(commit: u64, name: Option<&str>, created_ms: Option<i64>) -> Row {
         Row {
@@ -173,6 +175,14 @@ mod tests {
     fn what_could_not_be_stored_waits() {
         #[derive(Debug)]
         struct Full;
+        impl WakeTable for Full {
+            fn after(&self, _: Option<&Due>, _: usize) -> Result<Vec<Due>> {
+                Ok(Vec::new())
+            }
+            fn write(&self, _: &[(ObjectKey, Option<i64>)]) -> Result<()> {
+                Err(crate::Error::other("full"))
+            }
+        }
         impl ObjectIndex for Full {
             fn store(&self, _: &[(ObjectKey, Row)]) -> Result<()> {
                 Err(crate::Error::other("full"))

@@ -5,7 +5,7 @@
 //!    once the checkpoint is complete.
 //! 2. Every object with newer pages writes them back, after the records that hold them are durable.
 //! 3. All files are synced.
-//! 4. The list of objects learns what is new.
+//! 4. The list of objects and the due index learn what is new: of the index, what was so when the checkpoint began.
 //! 5. The checkpoint is *complete*: the journal durably notes where redo starts, and recycles what lies before.
 //!
 //! An object whose file cannot be written does not keep the others from 2 and 3; but 4 and 5 wait until it can.
@@ -194,6 +194,8 @@ pub(super) fn checkpoint(shared: &Shared) -> Result<()> {
 pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) -> Result<()> {
     let (_, position) = shared.journal.begin_checkpoint();
     shared.logged.store(0, Ordering::Relaxed);
+    // Before the entries: whoever has a change here is among them, or has nothing left to wait for.
+    let wakes = shared.wakes_to_write();
     between();
     let entries = shared.entries.all();
     let written = write_back(shared, &entries, between);
@@ -202,6 +204,7 @@ pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) ->
     // What one object lacks in its file is in the journal before this position, perhaps.
     if written.is_ok() {
         shared.unlisted.store(&shared.index)?;
+        shared.wakes.write(&*shared.index, &wakes)?;
         between();
         shared.journal.complete_checkpoint(position)?;
     }

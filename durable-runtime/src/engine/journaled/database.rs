@@ -23,6 +23,8 @@ pub(super) struct JournaledDatabase {
     checkpoints: Waker,
     /// Who the object is, for the next record.
     about: About,
+    /// When it wants to be woken, for the next record.
+    wake: AlarmChange,
     /// Cleared when SQLite and the overlay no longer agree.
     usable: bool,
     _closer: Closer,
@@ -44,6 +46,7 @@ impl JournaledDatabase {
             shared,
             checkpoints,
             about: About::default(),
+            wake: AlarmChange::Unchanged,
             usable: true,
             _closer: closer,
         })
@@ -78,16 +81,19 @@ impl JournaledDatabase {
             let epoch = self.shared.journal.checkpoint_epoch();
             let changes = entry.file.overlay().changes(epoch.0);
             if changes.is_empty() {
+                self.wake = AlarmChange::Unchanged;
                 return Ok(state.latest.clone());
             }
             let time_ms = now_ms.max(state.stamp.time_ms);
-            let draft = draft(&entry, &state, &changes, time_ms, &self.about)?;
+            let draft = draft(&entry, &state, &changes, time_ms, &self.about, self.wake)?;
             match self.shared.append(epoch, state.stamp.commit, draft) {
                 Ok(receipt) => {
                     entry.file.overlay().accept(epoch.0);
                     let created_ms = (changes.size_before == 0).then_some(time_ms);
                     entry.note_news(std::mem::take(&mut self.about), created_ms);
                     state.committed(&receipt, time_ms);
+                    // Under the lock: a checkpoint that has the lock after this record finds the wake, too.
+                    self.shared.note_wake(&entry.key, std::mem::take(&mut self.wake));
                     entry.account(&state);
                     return Ok(receipt);
                 }
@@ -109,6 +115,7 @@ impl JournaledDatabase {
         loop {
             let draft = Draft::new(&Commit {
                 effects: Effects { deletes: true, ..Effects::default() },
+                alarm: AlarmChange::Cleared,
                 ..commit_of(&entry, &state, time_ms)
             })?;
             match self.shared.append(
@@ -118,6 +125,7 @@ impl JournaledDatabase {
             ) {
                 Ok(receipt) => {
                     state.committed(&receipt, time_ms);
+                    self.shared.note_wake(&entry.key, AlarmChange::Cleared);
                     entry.deleted(&mut state, &self.shared.template);
                     return Ok(receipt);
                 }
@@ -149,6 +157,7 @@ fn draft(
     changes: &Changes,
     time_ms: i64,
     about: &About,
+    alarm: AlarmChange,
 ) -> Result<Draft> {
     let is_new = changes.size_before == 0;
     let mut draft = Draft::new(&Commit {
@@ -156,6 +165,7 @@ fn draft(
         effects: Effects { creates: is_new, ..Effects::default() },
         name: about.name.as_deref(),
         location_hint: about.location_hint.as_deref(),
+        alarm,
         ..commit_of(entry, state, time_ms)
     })?;
     for Change { number, before, after, first_touch } in &changes.pages {
@@ -193,6 +203,10 @@ impl Database for JournaledDatabase {
 
     fn describe(&mut self, about: About) {
         self.about = about;
+    }
+
+    fn set_wake(&mut self, time_ms: Option<i64>) {
+        self.wake = time_ms.map_or(AlarmChange::Cleared, AlarmChange::Set);
     }
 
     fn begin(&self) -> Result<()> {
@@ -252,6 +266,7 @@ impl Database for JournaledDatabase {
     }
 
     fn rollback(&mut self) -> Result<()> {
+        self.wake = AlarmChange::Unchanged;
         let connection = self.check()?;
         // SQLite may have ended the transaction by itself.
         let rolled_back = if connection.is_autocommit() {

@@ -35,6 +35,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -45,8 +46,9 @@ use super::files::sparing::Sparing;
 use super::journal::{CheckpointEpoch, Journal, LocalJournal, Options, Refusal};
 use super::overlay::Template;
 use super::pagestore::{FilePerObject, PageStore, Stamp, object_path};
-use super::record::Draft;
+use super::record::{AlarmChange, Draft};
 use super::vfs::{Clock, Vfs, template};
+use super::wakes::{Batch, Due, Wakes};
 use super::{Configure, Database, Directory, Engine, ObjectKey, Receipt};
 use crate::{Error, ErrorKind, Result};
 
@@ -106,6 +108,8 @@ struct Shared {
     /// The list of all objects, and what it is to learn with the next checkpoint.
     index: Arc<dyn ObjectIndex>,
     unlisted: Arc<Unlisted>,
+    /// When objects want to be woken.
+    wakes: Wakes,
     entries: Entries,
     unwritten: Arc<Unwritten>,
     /// Bytes of records since the last checkpoint began.
@@ -163,8 +167,28 @@ impl Engine for JournaledEngine {
         self.shared.journal.failed()
     }
 
+    fn flushed(&self) -> Receipt {
+        self.shared.journal.flushed()
+    }
+
     fn files_per_object(&self) -> usize {
         1
+    }
+
+    fn earliest_wake(&self, waiter: &task::Waker) -> Result<Option<i64>> {
+        self.shared.wakes.earliest(&*self.shared.index, waiter)
+    }
+
+    fn take_due(&self, now_ms: i64) -> Result<Option<Due>> {
+        Ok(self.shared.wakes.take_due(&*self.shared.index, now_ms, 1)?.pop())
+    }
+
+    fn give_back(&self, object: &ObjectKey, not_before_ms: i64) {
+        self.shared.wakes.give_back(object, not_before_ms);
+    }
+
+    fn correct_wake(&self, object: &ObjectKey, time_ms: Option<i64>) {
+        self.shared.wakes.set(object, time_ms);
     }
 }
 
@@ -197,6 +221,7 @@ impl Shared {
             disk: places.disk,
             index: places.index,
             unlisted: Arc::default(),
+            wakes: Wakes::default(),
             journal,
             vfs: Vfs::register(Arc::clone(&clock))?,
             template: template()?,
@@ -267,6 +292,25 @@ impl Shared {
         let appended = self.journal.append(epoch, expected, draft)?;
         self.logged.fetch_add(bytes, Ordering::Relaxed);
         Ok(appended.receipt)
+    }
+
+    /// Takes note of what a commit says about the object's time, while its entry is locked.
+    fn note_wake(&self, object: &ObjectKey, change: AlarmChange) {
+        match change {
+            AlarmChange::Unchanged => {}
+            AlarmChange::Set(time_ms) => self.wakes.set(object, Some(time_ms)),
+            AlarmChange::Cleared => self.wakes.set(object, None),
+        }
+    }
+
+    /// The changes of the due index that a checkpoint, which has begun, is to write: those of all commits that are
+    /// logged before its begin, and of no object whose commits its write-back does not wait for.
+    fn wakes_to_write(&self) -> Batch {
+        // A commit that is being logged notes its wake before its entry is unlocked.
+        for entry in self.entries.all() {
+            drop(entry.state.lock());
+        }
+        self.wakes.unwritten()
     }
 
     /// Milliseconds since 1970 by the runtime's clock.

@@ -1,4 +1,4 @@
-//! Making the list of all objects anew from their files, after it was lost.
+//! Making the list of all objects, and of those to be woken, anew from their files, after it was lost.
 //!
 //! It is done at the start, when all files are complete and nobody changes them, and only then: a directory with
 //! a million objects takes a minute or two longer to start, once. Meanwhile the log says how far it is.
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use crate::engine::catalogue::{ObjectIndex, Row};
 use crate::engine::directory::io_error;
 use crate::engine::files::Disk;
-use crate::engine::meta::Meta;
+use crate::engine::meta::{Meta, read_wake};
 use crate::engine::overlay::Overlay;
 use crate::engine::pagestore::{FilePerObject, PageStore, object_at};
 use crate::engine::vfs::{ObjectFile, Vfs, open_connection};
-use crate::engine::{About, Configure, ObjectKey};
+use crate::engine::{About, Configure, ObjectKey, sqlite};
 use crate::{Error, ErrorKind, Result};
 
 /// How many rows are written at once.
@@ -32,23 +32,28 @@ pub(super) fn rebuild_if_lost(
     if !index.is_lost() {
         return Ok(());
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut wakes) = (Vec::new(), Vec::new());
     let mut objects = 0_u64;
     for class in list(disk, root)? {
         for shard in list(disk, &class)? {
             let keys = list(disk, &shard)?.into_iter().filter_map(|path| object_at(root, &path));
             for key in keys {
-                rows.push(row(disk, root, vfs, key));
+                let (row, wake) = row(disk, root, vfs, &key);
+                wakes.extend(wake.map(|time| (key.clone(), Some(time))));
+                rows.push((key, row));
                 objects += 1;
                 if rows.len() == BATCH {
                     index.store(&rows)?;
+                    index.write(&wakes)?;
                     rows.clear();
+                    wakes.clear();
                     tracing::info!(objects, "making the catalogue anew from the objects' files");
                 }
             }
         }
     }
     index.store(&rows)?;
+    index.write(&wakes)?;
     index.set_complete()?;
     if objects > 0 {
         tracing::warn!(objects, "the catalogue was lost and has been made anew");
@@ -65,27 +70,31 @@ fn list(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: ObjectKey) -> (ObjectKey, Row) {
-    let store = FilePerObject::new(Arc::clone(disk), root, &key);
+fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: &ObjectKey) -> (Row, Option<i64>) {
+    let store = FilePerObject::new(Arc::clone(disk), root, key);
+    let mut wake = None;
     let mut row = Row { stamp: store.stamp().unwrap_or_default(), ..Row::default() };
-    match read_meta(store, vfs).and_then(|meta| meta.ok_or_else(nameless)) {
-        Ok(meta) if meta.is_of(&key) => {
+    match read_meta(store, vfs) {
+        Ok((meta, wake_ms)) if meta.is_of(key) => {
+            wake = wake_ms;
             row.created_ms = Some(meta.created_ms);
             row.about = About { name: meta.name.map(Arc::from), location_hint: meta.location_hint };
         }
         Ok(_) => tracing::warn!(object = %key, "the file holds another object"),
         Err(error) => tracing::warn!(object = %key, %error, "the file does not say who it is"),
     }
-    (key, row)
+    (row, wake)
 }
 
-fn read_meta(store: FilePerObject, vfs: &Arc<Vfs>) -> Result<Option<Meta>> {
+/// Who the object is, and when it wants to be woken.
+fn read_meta(store: FilePerObject, vfs: &Arc<Vfs>) -> Result<(Meta, Option<i64>)> {
     let failed = |error| Error::new(ErrorKind::Storage, error);
     let size = store.size().map_err(failed)?;
     let file = ObjectFile::with_overlay(vfs, Arc::new(store), Overlay::of_file(size));
     let nothing: Configure = Arc::new(|_| Ok(()));
     let connection = open_connection(&Arc::new(file), &nothing)?;
-    Meta::read(&connection).map_err(crate::engine::sqlite::error)
+    let meta = Meta::read(&connection).map_err(sqlite::error)?.ok_or_else(nameless)?;
+    Ok((meta, read_wake(&connection).map_err(sqlite::error)?))
 }
 
 fn nameless() -> Error {

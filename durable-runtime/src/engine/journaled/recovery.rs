@@ -15,6 +15,7 @@ use crate::engine::files::{Disk, FilesystemSync};
 use crate::engine::journal::{NewGeneration, Options};
 use crate::engine::overlay::{Page, Snapshot};
 use crate::engine::pagestore::{FilePerObject, PageStore, Stamp, object_path};
+use crate::engine::record::AlarmChange;
 use crate::engine::scan::{self, Affected, Found, ScanReport, Visitor};
 use crate::engine::{About, ObjectKey};
 use crate::{Error, ErrorKind, Result};
@@ -64,9 +65,10 @@ pub(super) fn recover(
         tracing::error!(objects, "objects are in quarantine and stay closed: their calls say why");
     }
     let generation = NewGeneration::start(Arc::clone(disk), &folder, options, &found)?;
-    let rows = replay.rows();
+    let (rows, wakes) = (replay.rows(), replay.wakes());
     replay.write_back(&objects, disk)?;
     index.store(&rows)?;
+    index.write(&wakes)?;
     Ok(Recovered { generation, quarantine })
 }
 
@@ -120,6 +122,8 @@ pub(crate) struct Replayed {
     /// What the list of objects is to know.
     about: About,
     created_ms: Option<i64>,
+    /// What the commits have done to its time, all in all.
+    alarm: AlarmChange,
     pub(crate) is_deleted: bool,
     /// The first commit that counts, and whether it stands by itself: what was before a creation or a deletion
     /// does not matter.
@@ -181,6 +185,9 @@ impl Visitor for Replay {
             (object.first, object.stands_alone) = (stamp, true);
         }
         object.is_deleted = record.effects.deletes;
+        if record.alarm != AlarmChange::Unchanged {
+            object.alarm = record.alarm;
+        }
         for entry in record.pages() {
             let previous = object.pages.get(&entry.number);
             match entry.change.image(previous.map(|page| &**page)) {
@@ -247,6 +254,16 @@ impl Replay {
             deleted: object.is_deleted,
         };
         self.objects.iter().map(|(key, object)| (key.clone(), row(object))).collect()
+    }
+
+    /// What the due index lacks.
+    fn wakes(&self) -> Vec<(ObjectKey, Option<i64>)> {
+        let wake = |(key, object): (&ObjectKey, &Replayed)| match object.alarm {
+            AlarmChange::Unchanged => None,
+            AlarmChange::Set(time_ms) => Some((key.clone(), Some(time_ms))),
+            AlarmChange::Cleared => Some((key.clone(), None)),
+        };
+        self.objects.iter().filter_map(wake).collect()
     }
 
     /// Writes every replayed page to its file, and makes all of them durable.

@@ -9,7 +9,11 @@ const ENDS: u64 = 3;
 
 /// Runs a scenario on a prepared world, with a crash at its n-th call for every n, until it ends without one.
 /// Gives the number of calls.
-fn crash_everywhere(objects: usize, prepare: fn(&mut World), scenario: fn(&mut World)) -> u64 {
+pub(super) fn crash_everywhere(
+    objects: usize,
+    prepare: fn(&mut World),
+    scenario: fn(&mut World),
+) -> u64 {
     for nth in 1.. {
         let mut crashed = false;
         // The short form tries one end at each call, in turns.
@@ -110,7 +114,7 @@ fn in_start_up_and_recovery() {
         // The fault that is set is for the start: this end does not touch the disk.
         world.objects.iter_mut().for_each(|object| object.database = None);
         world.shared = None;
-        let opened = super::world::open(&disk);
+        let opened = world.open();
         // What only tidies up may fail without anybody being told.
         assert!(opened.is_ok() || disk.has_crashed());
     });

@@ -10,6 +10,7 @@ mod faults;
 mod listing;
 mod model;
 mod threads;
+mod wakes;
 mod world;
 
 /// How many seeds a test tries: a few, or as many as `DURABLE_SEEDS` says.

@@ -16,11 +16,15 @@ use crate::engine::journaled::checkpoint::{Waker, checkpoint, checkpoint_in_step
 use crate::engine::journaled::database::JournaledDatabase;
 use crate::engine::journaled::{OnDamage, Places, Shared, WriteLimits, recovery};
 use crate::engine::pagestore::{Stamp, object_path};
+use crate::engine::wakes::{Due, WakeTable};
 use crate::engine::{About, Configure, Database, ObjectKey, Receipt};
 use crate::id::RawId;
 use crate::{Error, Result};
 
 pub(super) const DATA: &str = "/data";
+
+/// Under this key stands when the object wants to be woken.
+const WAKE: &str = "wake";
 
 const SCHEMA: &str = "CREATE TABLE rows (id INTEGER PRIMARY KEY, value BLOB, note TEXT);
     CREATE INDEX rows_by_note ON rows (note);
@@ -59,6 +63,10 @@ pub(super) struct World {
     /// The first error of anything that was done, for tests that make one.
     pub(super) errors: Vec<Error>,
     pub(super) commits: u64,
+    /// Of the last start that the world knows of.
+    index: Arc<dyn ObjectIndex>,
+    /// Whether turns set and clear when their objects are to be woken.
+    pub(super) sets_wakes: bool,
 }
 
 /// Nothing is written, and nobody waits, unless the test says so.
@@ -102,8 +110,16 @@ pub(super) fn open_listed(
     on_damage: OnDamage,
     index: &Arc<Index>,
 ) -> Result<Arc<Shared>> {
-    let data = PathBuf::from(DATA);
     let index: Arc<dyn ObjectIndex> = Arc::clone(index) as _;
+    open_indexed(disk, on_damage, index)
+}
+
+fn open_indexed(
+    disk: &SimulatedDisk,
+    on_damage: OnDamage,
+    index: Arc<dyn ObjectIndex>,
+) -> Result<Arc<Shared>> {
+    let data = PathBuf::from(DATA);
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let recovered = recovery::recover(&data, &disk, options(), on_damage, &*index)?;
     let clock = Arc::new(|| SystemTime::UNIX_EPOCH);
@@ -117,11 +133,36 @@ pub(super) fn open_listed(
 pub(super) struct Index {
     disk: SimulatedDisk,
     pub(super) rows: Mutex<HashMap<ObjectKey, Row>>,
+    pub(super) wakes: Mutex<BTreeMap<ObjectKey, i64>>,
 }
 
 impl Index {
     pub(super) fn new(disk: &SimulatedDisk) -> Index {
-        Index { disk: disk.clone(), rows: Mutex::default() }
+        Index { disk: disk.clone(), rows: Mutex::default(), wakes: Mutex::default() }
+    }
+}
+
+impl WakeTable for Index {
+    fn after(&self, last: Option<&Due>, count: usize) -> Result<Vec<Due>> {
+        let wakes = self.wakes.lock();
+        let mut due: Vec<Due> =
+            wakes.iter().map(|(object, time)| (*time, object.clone())).collect();
+        due.sort();
+        Ok(due.into_iter().filter(|due| last.is_none_or(|last| due > last)).take(count).collect())
+    }
+
+    fn write(&self, changes: &[(ObjectKey, Option<i64>)]) -> Result<()> {
+        if self.disk.has_crashed() {
+            return Err(Error::other("the power is off"));
+        }
+        let mut wakes = self.wakes.lock();
+        for (key, time) in changes {
+            match time {
+                Some(time) => wakes.insert(key.clone(), *time),
+                None => wakes.remove(key),
+            };
+        }
+        Ok(())
     }
 }
 
@@ -186,6 +227,12 @@ impl Object {
         self.history.last().is_some_and(Option::is_some)
     }
 
+    /// When its last commit wants it to be woken.
+    pub(super) fn wake(&self) -> Option<i64> {
+        let value = self.history.last()?.as_ref()?.kv.get(WAKE)?;
+        Some(i64::from_le_bytes(value[..].try_into().unwrap()))
+    }
+
     /// It does not exist, and what it was before is not known any more.
     fn forget(&mut self, stamp: Stamp) {
         self.history = vec![None];
@@ -223,7 +270,11 @@ impl World {
         seed: u64,
     ) -> World {
         let objects = (0..objects).map(Object::new);
+        let new_index = || Arc::new(Index::new(&disk)) as _;
+        let index = shared.as_ref().map_or_else(new_index, |shared| Arc::clone(&shared.index));
         World {
+            index,
+            sets_wakes: false,
             disk,
             shared,
             objects: objects.collect(),
@@ -297,9 +348,16 @@ impl World {
             let statements = 1 + random.below(4);
             (0..statements).try_for_each(|_| statement(database, &mut after, random))
         });
+        let ran = match ran {
+            Ok(()) if self.sets_wakes && random.chance(60) => {
+                let time = random.chance(70).then(|| i64::try_from(random.below(1_000)).unwrap());
+                write_wake(database, &mut after, time)
+            }
+            ran => ran,
+        };
         let is_kept = random.chance(85);
         let committed = match ran {
-            Ok(()) if is_kept && !database.is_stored() && random.chance(30) => {
+            Ok(()) if is_kept && !self.sets_wakes && !database.is_stored() && random.chance(30) => {
                 database.commit_provisional().map(|()| object.now = after)
             }
             Ok(()) if is_kept => database.commit().map(|receipt| {
@@ -320,6 +378,19 @@ impl World {
             self.evict(number);
             self.errors.push(error);
         }
+    }
+
+    /// A turn that does nothing but say when the object is to be woken.
+    pub(super) fn set_wake(&mut self, number: usize, time: Option<i64>) {
+        self.connect(number).unwrap();
+        let shared = self.shared();
+        let object = &mut self.objects[number];
+        let database = object.database.as_mut().unwrap();
+        database.begin().unwrap();
+        write_wake(database, &mut object.now, time).unwrap();
+        let receipt = database.commit().unwrap();
+        let (stamp, _) = stamp_of(&shared, &object.key);
+        object.committed(stamp, receipt, Some(object.now.clone()));
     }
 
     /// Deletes an object, in the middle of a turn.
@@ -436,12 +507,43 @@ impl World {
     /// Opens everything again. Whether each object is what it was after a commit that is not before the last
     /// acknowledged one.
     pub(super) fn reopen(&mut self) {
-        self.shared = Some(open(&self.disk).unwrap());
+        self.shared = Some(self.open().unwrap());
         for number in 0..self.objects.len() {
             self.check_reopened(number);
             if self.random.chance(50) {
                 self.evict(number);
             }
+        }
+        self.check_wakes();
+    }
+
+    /// Opens what is on the disk, with the index of before.
+    pub(super) fn open(&self) -> Result<Arc<Shared>> {
+        open_indexed(&self.disk, OnDamage::Refuse, Arc::clone(&self.index))
+    }
+
+    /// When each object is known to want to be woken.
+    pub(super) fn known_wakes(&self) -> Vec<Option<i64>> {
+        let shared = self.shared();
+        let due = shared.wakes.take_due(&*shared.index, i64::MAX, usize::MAX).unwrap();
+        for (_, key) in &due {
+            shared.wakes.give_back(key, i64::MIN);
+        }
+        let time = |key| due.iter().find(|due| due.1 == key).map(|due| due.0);
+        (0..self.objects.len()).map(|number| time(key(number))).collect()
+    }
+
+    /// Nobody is woken later than he wants to be.
+    fn check_wakes(&self) {
+        if !self.sets_wakes {
+            return;
+        }
+        for (number, known) in self.known_wakes().into_iter().enumerate() {
+            let wanted = self.objects[number].wake();
+            assert!(
+                wanted.is_none_or(|wanted| known.is_some_and(|known| known <= wanted)),
+                "object {number} wants {wanted:?} and is known for {known:?}"
+            );
         }
     }
 
@@ -512,6 +614,27 @@ fn tables(connection: &Connection) -> Tables {
         rows: rows.map(|row| row.unwrap()).collect(),
         kv: kv.map(|row| row.unwrap()).collect(),
     }
+}
+
+/// Sets or clears when the object is to be woken.
+fn write_wake(
+    database: &mut JournaledDatabase,
+    model: &mut Tables,
+    time: Option<i64>,
+) -> Result<()> {
+    database.set_wake(time);
+    let connection = database.connection();
+    let done = if let Some(time) = time {
+        let value = time.to_le_bytes().to_vec();
+        model.kv.insert(WAKE.into(), value.clone());
+        connection.execute("INSERT OR REPLACE INTO kv VALUES (?, ?)", params![WAKE, value])
+    } else {
+        model.kv.remove(WAKE);
+        connection.execute("DELETE FROM kv WHERE key = ?", [WAKE])
+    };
+    let failed =
+        |error| database.take_failure().unwrap_or_else(|| crate::engine::sqlite::error(error));
+    done.map(|_| ()).map_err(failed)
 }
 
 /// One random statement, on the database and on the model.

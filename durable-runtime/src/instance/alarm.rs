@@ -1,0 +1,320 @@
+//! Running the alarm of one object.
+//!
+//! Guarantees:
+//! - A sync handler runs as one turn that also clears the alarm: its effect happens once. An async one runs until it
+//!   has succeeded, since its alarm is cleared only then: its effect happens at least once.
+//! - What runs is what the object itself says is due, at that moment: an alarm that was moved or deleted does not run.
+//! - A run that failed is counted and tried again, unless the alarm was set anew or deleted meanwhile: then that counts.
+//!   After the last run the alarm is given up, and kept as [`FailedAlarm`](crate::FailedAlarm).
+//! - What is not the handler's fault (an object that cannot be activated, a disk that failed, a shutdown) is no failed run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::activity::waiting;
+use crate::call::{CallError, Failure};
+use crate::engine::{ObjectKey, Receipt};
+use crate::gate::Unconfirmed;
+use crate::handlers::AlarmInfo;
+use crate::id::Identity;
+use crate::instance::chain::{self, Link};
+use crate::instance::events::event;
+use crate::instance::session::{Session, SessionPin};
+use crate::instance::tasks::{Ended, attend};
+use crate::instance::turn::{ClosureCall, Turned, dispose};
+use crate::instance::{Job, Live, Object};
+use crate::object::Handler;
+use crate::rpc::{Access, MethodInfo};
+use crate::storage::alarm::{Alarm, time_of};
+use crate::storage::{Store, millis};
+use crate::time::retry;
+use crate::{BoxFuture, Context, DurableObject, Error, Handle, Result};
+
+const INFO: MethodInfo = MethodInfo { name: "alarm", access: Access::Write };
+
+/// How long the end of a run waits for a place in a queue that is full.
+const QUEUE_WAIT: Duration = Duration::from_secs(1);
+
+/// What became of a wake.
+#[derive(Debug)]
+pub(crate) enum Woken {
+    /// All that was due is done, or noted.
+    Done,
+    /// It could not be seen to, and is to be tried again.
+    Failed(Failure),
+    /// The class has nobody to be woken.
+    NoHandler,
+}
+
+/// Runs the alarm of an object, if it is due.
+pub(crate) async fn wake<T: DurableObject>(object: Arc<Object<T>>) -> Woken {
+    if T::HANDLERS.alarm.is_none() {
+        return Woken::NoHandler;
+    }
+    let (sender, begun) = oneshot::channel();
+    let begun = match object.submit(None, || Box::new(Begin { sender })) {
+        Ok(_) => waiting(begun).await.unwrap_or(Begun::Failed(CallError::ShutDown)),
+        Err(failure) => Begun::Failed(failure),
+    };
+    match begun {
+        Begun::Over => Woken::Done,
+        Begun::Failed(failure) => Woken::Failed(failure),
+        Begun::Running(run) => {
+            run.attend(&object).await.map_or_else(Woken::Failed, |()| Woken::Done)
+        }
+    }
+}
+
+/// What the first turns of a run lead to.
+enum Begun {
+    Over,
+    Failed(Failure),
+    Running(Run),
+}
+
+/// Begins a run, and ends it too if the handler is sync.
+struct Begin {
+    sender: oneshot::Sender<Begun>,
+}
+
+impl<T: DurableObject> Job<T> for Begin {
+    fn run(self: Box<Self>, live: &mut Live<T>) {
+        let _ = self.sender.send(live.begin_alarm().unwrap_or_else(Begun::Failed));
+    }
+
+    fn fail(self: Box<Self>, failure: Failure) {
+        let _ = self.sender.send(Begun::Failed(failure));
+    }
+}
+
+/// An async handler that is to run.
+struct Run {
+    alarm: Alarm,
+    handler: BoxFuture<Result<()>>,
+    unconfirmed: Arc<Unconfirmed>,
+    /// Says when the alarm itself is durable: nothing may be done for one that could be lost.
+    receipt: Receipt,
+    session: Arc<Session>,
+    pin: SessionPin,
+}
+
+impl<T: DurableObject> Live<T> {
+    fn begin_alarm(&mut self) -> Result<Begun, Failure> {
+        let (now, alarm) = self.own_turn(|ctx| Ok((millis(ctx.now()), ctx.store().alarm()?)))?;
+        let alarm = match alarm {
+            Some(alarm) if alarm.due <= now => alarm,
+            other => {
+                self.correct_wake(other.map(|alarm| alarm.due));
+                return Ok(Begun::Over);
+            }
+        };
+        let info = AlarmInfo {
+            retry_count: alarm.failed,
+            is_retry: alarm.failed > 0,
+            scheduled_time: time_of(alarm.time),
+        };
+        match T::HANDLERS.alarm {
+            Some(Handler::Sync(handler)) => self.run_alarm(alarm, handler, info),
+            Some(Handler::Async(handler)) => self.start_alarm(alarm, handler, info),
+            None => Ok(Begun::Over),
+        }
+    }
+
+    /// The index knew another time than the object.
+    fn correct_wake(&self, due: Option<i64>) {
+        let identity = self.ctx.identity();
+        let key = ObjectKey { class: Arc::clone(&identity.class), id: identity.id };
+        if let Some(engine) = self.ctx.node().engine() {
+            engine.correct_wake(&key, due);
+        }
+    }
+
+    /// A whole run, as one turn; if it fails, another one counts that.
+    fn run_alarm(
+        &mut self,
+        alarm: Alarm,
+        handler: fn(&mut T, &Context<T>, (AlarmInfo,)) -> Result<()>,
+        info: AlarmInfo,
+    ) -> Result<Begun, Failure> {
+        let closure = move |object: &mut T, ctx: &Context<T>| {
+            ctx.store().delete_alarm()?;
+            handler(object, ctx, (info,))?;
+            ctx.store().forget_failed_alarm()
+        };
+        let ran: Turned<(), Error> = self.run(Box::new(ClosureCall { info: INFO, closure }));
+        match ran.outcome {
+            Ok(()) => Ok(Begun::Over),
+            Err(error) => {
+                let reason = reason_of(error)?;
+                self.end_alarm(alarm, Some(&reason)).map(|()| Begun::Over)
+            }
+        }
+    }
+
+    /// Marks the alarm as running, and makes the handler.
+    fn start_alarm(
+        &mut self,
+        alarm: Alarm,
+        handler: fn(Handle<T>, (AlarmInfo,)) -> BoxFuture<Result<()>>,
+        info: AlarmInfo,
+    ) -> Result<Begun, Failure> {
+        let alarm = Alarm { is_running: true, ..alarm };
+        let unconfirmed = Arc::<Unconfirmed>::default();
+        let remembered = Arc::clone(&unconfirmed);
+        let closure = move |_: &mut T, ctx: &Context<T>| {
+            ctx.store().put_alarm(alarm)?;
+            Ok(handler(ctx.handle().remembering(&remembered), (info,)))
+        };
+        let Turned { outcome, receipt } = self.run(Box::new(ClosureCall { info: INFO, closure }));
+        match outcome {
+            Ok(handler) => {
+                let session = Arc::clone(&self.session);
+                let pin = session.pin();
+                Ok(Begun::Running(Run { alarm, handler, unconfirmed, receipt, session, pin }))
+            }
+            Err(error) => {
+                let reason = reason_of(error)?;
+                let alarm = Alarm { is_running: false, ..alarm };
+                self.end_alarm(alarm, Some(&reason)).map(|()| Begun::Over)
+            }
+        }
+    }
+
+    /// Notes the end of a run, and tells the log how one has failed.
+    fn end_alarm(&mut self, ran: Alarm, reason: Option<&str>) -> Result<(), Failure> {
+        let next = self.own_turn(|ctx| match reason {
+            None => note_success(ctx.store(), ran),
+            Some(reason) => note_failure(ctx, ran, reason),
+        })?;
+        let (identity, runs) = (self.ctx.identity(), ran.failed + 1);
+        match next {
+            Next::Nothing => {}
+            Next::Replaced => {
+                event!(warn, identity, reason, runs, "an alarm failed, and was replaced meanwhile");
+            }
+            Next::Retry(wait) => event!(warn, identity, reason, runs, ?wait, "an alarm failed"),
+            Next::GivenUp => event!(error, identity, reason, runs, "an alarm was given up"),
+        }
+        Ok(())
+    }
+}
+
+/// What follows a run.
+enum Next {
+    Nothing,
+    /// What was set meanwhile, if anything.
+    Replaced,
+    Retry(Duration),
+    GivenUp,
+}
+
+/// Clears the alarm that has run, if it is still the one that is set.
+fn note_success(store: &Store, ran: Alarm) -> Result<Next> {
+    if store.alarm()? == Some(ran) {
+        store.delete_alarm()?;
+    }
+    store.forget_failed_alarm()?;
+    Ok(Next::Nothing)
+}
+
+/// Counts a run that failed, if its alarm is still the one that is set.
+fn note_failure<T: DurableObject>(ctx: &Context<T>, ran: Alarm, reason: &str) -> Result<Next> {
+    let (store, now, failed) = (ctx.store(), millis(ctx.now()), ran.failed + 1);
+    if store.alarm()? != Some(ran) {
+        return Ok(Next::Replaced);
+    }
+    let Some(wait) = retry::wait(failed, spread(ctx.identity(), failed)) else {
+        store.give_up_alarm(Alarm { failed, ..ran }, now, reason)?;
+        return Ok(Next::GivenUp);
+    };
+    let due = now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+    store.put_alarm(Alarm { due, failed, is_running: false, ..ran })?;
+    Ok(Next::Retry(wait))
+}
+
+/// A number that differs from object to object and from run to run, so that those who failed together are not tried
+/// again together. Ids are as good as random.
+fn spread(identity: &Identity, failed: u32) -> u64 {
+    let bytes = identity.id.as_bytes()[8..16].iter();
+    bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte)).rotate_left(failed * 8)
+}
+
+impl Run {
+    /// Runs the handler, from its start to the note about its end.
+    async fn attend<T: DurableObject>(mut self, object: &Arc<Object<T>>) -> Result<(), Failure> {
+        if let Err(error) = self.receipt.wait().await {
+            dispose(self.handler);
+            return Err(CallError::StorageFailed(error));
+        }
+        let node = object.node();
+        let limit = node.settings.alarm_limit;
+        let link = || Link::new(object, None, Arc::clone(&self.unconfirmed));
+        let attended = attend(&mut self.handler, &self.session, node, limit);
+        let ended = chain::scope(link(), attended).await;
+        dispose(self.handler);
+        let reason = match ended {
+            Ended::Done(Ok(())) => None,
+            Ended::Done(Err(error)) => Some(error.to_string()),
+            Ended::Panicked(message) => Some(format!("it panicked: {message}")),
+            Ended::OverLimit => Some(format!("it ran for longer than {limit:?}")),
+            Ended::Reset(_) if node.cut.reason().is_some() => return Err(CallError::ShutDown),
+            Ended::Reset(reason) => Some(format!("the object was reset: {reason}")),
+            Ended::ShutDown => return Err(CallError::ShutDown),
+        };
+        // As a part of the handler, which a shutdown waits for.
+        let noted = chain::scope(link(), note_end(object, self.alarm, reason)).await;
+        drop(self.pin);
+        noted
+    }
+}
+
+/// Has its turn to note how a run has ended.
+async fn note_end<T: DurableObject>(
+    object: &Arc<Object<T>>,
+    alarm: Alarm,
+    reason: Option<String>,
+) -> Result<(), Failure> {
+    loop {
+        let (sender, noted) = oneshot::channel();
+        let end = || Box::new(End { alarm, reason: reason.clone(), sender }) as Box<dyn Job<T>>;
+        match object.submit(None, end) {
+            Ok(_) => return waiting(noted).await.unwrap_or(Err(CallError::ShutDown)),
+            Err(CallError::Overloaded { .. }) => {
+                object.node().settings.time.sleep(QUEUE_WAIT).await;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Notes the end of an async run.
+struct End {
+    alarm: Alarm,
+    reason: Option<String>,
+    sender: oneshot::Sender<Result<(), Failure>>,
+}
+
+impl<T: DurableObject> Job<T> for End {
+    fn run(self: Box<Self>, live: &mut Live<T>) {
+        let _ = self.sender.send(live.end_alarm(self.alarm, self.reason.as_deref()));
+    }
+
+    fn fail(self: Box<Self>, failure: Failure) {
+        let _ = self.sender.send(Err(failure));
+    }
+}
+
+/// Why a handler failed, in words; `Err` if it was not the handler.
+fn reason_of(error: CallError<Error>) -> Result<String, Failure> {
+    match error {
+        CallError::Panicked { message, .. } => Ok(format!("it panicked: {message}")),
+        CallError::Application(error) | CallError::RolledBack(error) => Ok(error.to_string()),
+        CallError::Reset { reason, .. } => Ok(format!("the object was reset: {reason}")),
+        other => match other.split() {
+            Ok(error) => Ok(error.to_string()),
+            Err(failure) => Err(failure),
+        },
+    }
+}

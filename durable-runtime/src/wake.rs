@@ -1,0 +1,174 @@
+//! Waking objects when their time has come: one task for each runtime.
+//!
+//! Guarantees:
+//! - Who is due is woken in the order of the times, overdue ones at the start, and at most [`WOKEN_MAX`] at once.
+//! - Nobody is woken twice at the same time: an object is looked for again only when its last run has ended.
+//! - An object that could not be seen to is tried again later and later, and keeps no other from its turn.
+//! - While nobody wants to be woken there is no timer, and no thread that waits for one.
+
+use std::collections::{HashMap, HashSet};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::activity::waiting;
+use crate::call::CallError;
+use crate::engine::{Due, ObjectKey};
+use crate::instance::alarm::Woken;
+use crate::node::Node;
+use crate::storage::alarm::time_of;
+use crate::storage::millis;
+use crate::time::Sleep;
+
+/// Objects that are being woken, or run an alarm, at the same time.
+pub(crate) const WOKEN_MAX: usize = 64;
+
+/// The longest wait after a failure that was not the object's.
+const WAIT_DOUBLINGS_MAX: u32 = 10;
+
+/// What is known of those who could not be woken.
+#[derive(Default)]
+struct Trouble {
+    /// How often in a row.
+    failures: Mutex<HashMap<ObjectKey, u32>>,
+    /// Classes that the log has been told of.
+    told: Mutex<HashSet<Arc<str>>>,
+}
+
+/// How long to leave alone what has failed so often.
+fn back_off(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.min(WAIT_DOUBLINGS_MAX))
+}
+
+/// Wakes objects until the runtime ends. The node is held only while something is done.
+pub(crate) async fn dispatch(node: Weak<Node>) {
+    let (seats, trouble) = (Arc::new(Semaphore::new(WOKEN_MAX)), Arc::<Trouble>::default());
+    let mut failures = 0;
+    while let Ok(seat) = waiting(Arc::clone(&seats).acquire_owned()).await {
+        match waiting(next_due(&node)).await {
+            Next::Due((_, object)) => {
+                failures = 0;
+                let Some(node) = node.upgrade() else { return };
+                start(&node, object, seat, &trouble);
+            }
+            Next::Failed => {
+                failures += 1;
+                let Some(wait) =
+                    node.upgrade().map(|node| node.settings.time.sleep(back_off(failures)))
+                else {
+                    return;
+                };
+                wait.await;
+            }
+            Next::Over => return,
+        }
+    }
+}
+
+enum Next {
+    Due(Due),
+    /// The list of times cannot be read.
+    Failed,
+    /// The runtime has ended.
+    Over,
+}
+
+/// Waits for the next object that is due, and takes it.
+async fn next_due(node: &Weak<Node>) -> Next {
+    let mut sleep: Option<(i64, Sleep)> = None;
+    poll_fn(|task| {
+        loop {
+            let Some(node) = node.upgrade().filter(|node| !node.is_closing()) else {
+                return Poll::Ready(Next::Over);
+            };
+            let Some(engine) = node.engine() else { return Poll::Ready(Next::Over) };
+            let time = &node.settings.time;
+            let found = engine.take_due(millis(time.now_or_system()));
+            let earliest = match found {
+                Ok(Some(due)) => return Poll::Ready(Next::Due(due)),
+                Ok(None) => engine.earliest_wake(task.waker()),
+                Err(error) => Err(error),
+            };
+            match earliest {
+                Ok(None) => {
+                    sleep = None;
+                    return Poll::Pending;
+                }
+                Ok(Some(earliest)) => {
+                    if sleep.as_ref().is_none_or(|(until, _)| *until != earliest) {
+                        sleep = Some((earliest, time.sleep_until(time_of(earliest))));
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "it cannot be read which alarms are due");
+                    return Poll::Ready(Next::Failed);
+                }
+            }
+            if let Some((_, wait)) = &mut sleep
+                && Pin::new(wait).poll(task).is_pending()
+            {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+/// Wakes one object, on a task that shutting down waits for.
+fn start(node: &Arc<Node>, object: ObjectKey, seat: OwnedSemaphorePermit, trouble: &Arc<Trouble>) {
+    let (woken_by, trouble) = (Arc::clone(node), Arc::clone(trouble));
+    node.spawn(async move {
+        let woken = match woken_by.class_of(&object.class) {
+            Some(class) => class.wake(&woken_by, object.id).await,
+            None => Woken::NoHandler,
+        };
+        trouble.settle(&woken_by, &object, woken);
+        drop(seat);
+    });
+}
+
+impl Trouble {
+    /// Lets the object be found again, at once or after a while. One that nobody can run is not looked for again before
+    /// the next start, when somebody may.
+    fn settle(&self, node: &Node, object: &ObjectKey, woken: Woken) {
+        let wait = match woken {
+            Woken::Done => {
+                self.failures.lock().remove(object);
+                Duration::ZERO
+            }
+            Woken::Failed(CallError::ShutDown) if node.is_closing() => return,
+            Woken::Failed(failure) => {
+                let mut failures = self.failures.lock();
+                let count = failures.entry(object.clone()).or_default();
+                *count += 1;
+                let wait = back_off(*count);
+                tracing::warn!(%object, reason = %failure, ?wait, "an alarm could not be run; it will be tried again");
+                wait
+            }
+            Woken::NoHandler => {
+                if self.told.lock().insert(Arc::clone(&object.class)) {
+                    let class = &*object.class;
+                    tracing::warn!(
+                        class,
+                        "objects have alarms, and this program has no `alarm` handler for them"
+                    );
+                }
+                return;
+            }
+        };
+        let Some(engine) = node.engine() else { return };
+        let not_before = match wait {
+            Duration::ZERO => i64::MIN,
+            wait => node.settings.time.now_or_system().checked_add(wait).map_or(i64::MAX, millis),
+        };
+        engine.give_back(object, not_before);
+    }
+}
+
+#[cfg(test)]
+mod tests;
