@@ -1,5 +1,6 @@
 //! The untyped core of a stub. The macro wraps it in a type with one method per business method.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -143,10 +144,11 @@ impl<T: DurableObject> RawStub<T> {
 }
 
 /// What the stub of class `T` is, for code that takes stubs of any class. Implemented by `#[durable_object]`, never by hand.
-pub trait ObjectStub<T: DurableObject> {
-    /// The untyped stub inside.
+pub trait ObjectStub<T> {
+    /// The `RawStub<T>` inside. Nothing here says that the class is a durable object: one that cannot be
+    /// is to give one error and not several.
     #[doc(hidden)]
-    fn raw_stub(&self) -> &RawStub<T>;
+    fn raw_stub(&self) -> &dyn Any;
 }
 
 fn no_fetch<T: DurableObject>() -> Error {

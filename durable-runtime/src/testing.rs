@@ -47,6 +47,7 @@ use parking_lot::Mutex;
 use crate::activity::Activity;
 use crate::engine::LossyDisk;
 use crate::harness::{Harness, Randomness};
+use crate::stub::RawStub;
 use crate::time::Time;
 use crate::{
     Builder, CallError, Context, DurableObject, Error, ErrorKind, ObjectStub, Result, Runtime,
@@ -270,7 +271,7 @@ impl TestRuntime {
     /// As [`settle`](TestRuntime::settle), and when the stub leads to no object of this runtime.
     pub async fn evict<T: DurableObject>(&self, stub: &impl ObjectStub<T>) -> Result<bool> {
         self.settle().await?;
-        self.namespace::<T>().evict(stub.raw_stub().id())
+        self.namespace::<T>().evict(raw(stub)?.id())
     }
 
     /// Waits until all is quiet and drops the instances of all objects. `false` if some stay: see [`evict`](TestRuntime::evict).
@@ -292,7 +293,7 @@ impl TestRuntime {
         F: FnOnce(&mut T, &Context<T>) -> Result<R> + Send + 'static,
         R: Send + 'static,
     {
-        stub.raw_stub().turn("run_in_object", code).await.map_err(CallError::flatten)
+        raw(stub)?.turn("run_in_object", code).await.map_err(CallError::flatten)
     }
 
     /// Ends the runtime gracefully and starts it again on the same data. Stubs of before fail with
@@ -364,4 +365,11 @@ impl fmt::Debug for TestRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TestRuntime").field(self.runtime()).finish()
     }
+}
+
+/// The stub inside of a typed one.
+fn raw<T: DurableObject>(stub: &impl ObjectStub<T>) -> Result<&RawStub<T>> {
+    stub.raw_stub().downcast_ref().ok_or_else(|| {
+        Error::new(ErrorKind::Invalid, "a stub that `#[durable_object]` did not make leads nowhere")
+    })
 }

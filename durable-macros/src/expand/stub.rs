@@ -36,7 +36,7 @@ pub(super) fn expand(class: &Class<'_>, methods: &[Method<'_>]) -> TokenStream {
         #configuration
         #[automatically_derived]
         impl #private::ObjectStub<#self_type> for #stub {
-            fn raw_stub(&self) -> &#private::RawStub<#self_type> {
+            fn raw_stub(&self) -> &dyn ::core::any::Any {
                 &self.raw
             }
         }

@@ -232,7 +232,7 @@ impl ChatRoomStub {
 }
 #[automatically_derived]
 impl ::durable::__private::ObjectStub<ChatRoom> for ChatRoomStub {
-    fn raw_stub(&self) -> &::durable::__private::RawStub<ChatRoom> {
+    fn raw_stub(&self) -> &dyn ::core::any::Any {
         &self.raw
     }
 }

@@ -137,7 +137,7 @@ impl CounterStub {
 }
 #[automatically_derived]
 impl ::durable::__private::ObjectStub<Counter> for CounterStub {
-    fn raw_stub(&self) -> &::durable::__private::RawStub<Counter> {
+    fn raw_stub(&self) -> &dyn ::core::any::Any {
         &self.raw
     }
 }

@@ -42,7 +42,7 @@ impl EmptyStub {
 }
 #[automatically_derived]
 impl ::durable::__private::ObjectStub<Empty> for EmptyStub {
-    fn raw_stub(&self) -> &::durable::__private::RawStub<Empty> {
+    fn raw_stub(&self) -> &dyn ::core::any::Any {
         &self.raw
     }
 }
