@@ -349,13 +349,8 @@ impl Store {
     }
 
     fn mark_written(&self) {
-        self.set_written(true);
-    }
-
-    /// Only a turn that has written nothing is set back, so both say the same then.
-    fn set_written(&self, written: bool) {
-        self.turn.wrote.set(written);
-        self.turn.unsaved.set(written);
+        self.turn.wrote.set(true);
+        self.turn.unsaved.set(true);
     }
 
     /// How many rows the connection has changed since it was opened.

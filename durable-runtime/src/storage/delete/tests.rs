@@ -127,6 +127,30 @@ fn without_a_later_write_the_object_is_gone() {
 }
 
 #[test]
+fn a_statement_that_changes_nothing_makes_no_new_object() {
+    let data = tempfile::tempdir().unwrap();
+    let mut store = stored(data.path(), &SCHEMA);
+    store.begin_turn(Access::Write);
+    store.delete_all(NOW).unwrap();
+    assert_eq!(store.sql().execute("DELETE FROM t WHERE x = 99", []).unwrap(), 0);
+    store.commit_turn(|| NOW).unwrap();
+    assert!(!store.exists());
+
+    // Nor does one after a write that was undone.
+    store.activate(NOW).unwrap();
+    store.begin_turn(Access::Write);
+    let undone = store.transaction(|| {
+        store.kv().put("k", &1)?;
+        Err::<(), _>(Error::other("on purpose"))
+    });
+    undone.unwrap_err();
+    assert_eq!(store.sql().execute("UPDATE t SET x = 5 WHERE x = 99", []).unwrap(), 0);
+    assert!(store.wrote(), "what was undone stays known");
+    store.commit_turn(|| NOW).unwrap();
+    assert!(!store.exists());
+}
+
+#[test]
 fn what_is_written_afterwards_is_a_new_object() {
     let data = tempfile::tempdir().unwrap();
     let mut store = stored(data.path(), &SCHEMA);

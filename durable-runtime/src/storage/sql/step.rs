@@ -44,23 +44,32 @@ impl Sql<'_> {
 struct Written<'a> {
     store: &'a Store,
     text: &'a str,
-    /// The count of changes before, unless the turn had written already.
-    before: Option<u64>,
+    /// What was before, unless there is something to commit already.
+    before: Option<Before>,
+}
+
+struct Before {
+    /// Whether the turn had written, and undone it.
+    wrote: bool,
+    total_changes: u64,
 }
 
 impl<'a> Written<'a> {
     fn begin(store: &'a Store, text: &'a str) -> Self {
-        let before = (!store.wrote()).then(|| store.total_changes());
-        store.set_written(true);
+        let before = (!store.turn.unsaved.get())
+            .then(|| Before { wrote: store.wrote(), total_changes: store.total_changes() });
+        store.mark_written();
         Written { store, text, before }
     }
 
     /// `INSERT OR FAIL` fails and keeps what it inserted before; other statements than `UPDATE` and `DELETE` may
     /// write what is not counted.
     fn end(self, failed: bool) {
-        let unchanged = self.before.is_some_and(|before| before == self.store.total_changes());
+        let Some(before) = self.before else { return };
+        let unchanged = before.total_changes == self.store.total_changes();
         if unchanged && (failed || script::changes_only_rows(self.text)) {
-            self.store.set_written(false);
+            self.store.turn.wrote.set(before.wrote);
+            self.store.turn.unsaved.set(false);
         }
     }
 }
