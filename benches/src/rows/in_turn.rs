@@ -29,6 +29,7 @@ const JOIN: &str = "SELECT value FROM list JOIN items ON id = item";
 const KV_TABLE: &str =
     "CREATE TABLE kv (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID";
 const KV_GET: &str = "SELECT value FROM kv WHERE key = ?1";
+const KV_LIST: &str = "SELECT key, value FROM kv ORDER BY key";
 const KV_PUT: &str = "INSERT INTO kv (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
 #[derive(Default)]
@@ -62,6 +63,14 @@ impl Shelf {
         timed(|n| ctx.kv().put(&key(n % ITEMS), &n))
     }
 
+    pub fn list(&self, ctx: &Context) -> Result<f64> {
+        timed_lists(|| {
+            let entries: Vec<(String, usize)> = ctx.kv().list(..)?.collect::<Result<_>>()?;
+            debug_assert_eq!(entries.len(), ITEMS);
+            Ok(())
+        })
+    }
+
     pub fn n_plus_one(&self, ctx: &Context) -> Result<f64> {
         timed_lists(|| {
             let list: Vec<i64> = ctx.sql().query_all("SELECT item FROM list", [])?;
@@ -91,7 +100,9 @@ fn timed<E>(
 }
 
 /// Lists a second.
-fn timed_lists(mut read: impl FnMut() -> Result<()>) -> Result<f64> {
+fn timed_lists<E>(
+    mut read: impl FnMut() -> std::result::Result<(), E>,
+) -> std::result::Result<f64, E> {
     let begin = Instant::now();
     (0..COUNT / LIST).try_for_each(|_| read())?;
     Ok(per_second(COUNT / LIST, begin.elapsed()))
@@ -107,6 +118,9 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
         row("kv put inside a turn", "operations/s", bare, |_| {
             sides(ShelfStub::put, |bare| in_transaction(bare, kv_put))
+        }),
+        row("kv list of 1,000 keys inside a turn", "lists/s", bare, |_| {
+            sides(ShelfStub::list, |bare| timed_lists(|| kv_list(bare)))
         }),
         row("point select inside a turn", "statements/s", bare, |_| {
             sides(ShelfStub::select, |bare| timed(|n| point(bare, n)))
@@ -192,4 +206,12 @@ fn kv_get(bare: &Connection, n: usize) -> rusqlite::Result<()> {
 
 fn kv_put(bare: &Connection, n: usize) -> rusqlite::Result<()> {
     bare.prepare_cached(KV_PUT)?.execute((key(n % ITEMS), n.to_le_bytes())).map(drop)
+}
+
+/// The bytes of all values, which nobody decodes.
+fn kv_list(bare: &Connection) -> rusqlite::Result<()> {
+    let mut statement = bare.prepare_cached(KV_LIST)?;
+    let entries =
+        statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    entries.collect::<rusqlite::Result<Vec<_>>>().map(drop)
 }

@@ -13,8 +13,8 @@ const STOCK: &str = "stock SQLite, WAL, FULL";
 const MEMORY: &str = "SQLite in memory, which keeps nothing";
 /// A small distance between checkpoints, so that many of them fall into a row.
 const DISTANCE: u64 = 8 * 1_024 * 1_024;
-/// One caller writes less: 2 MiB are 20,000 increments.
-const DISTANCE_OF_ONE: u64 = 2 * 1_024 * 1_024;
+/// One caller writes less.
+const DISTANCE_OF_ONE: u64 = 512 * 1_024;
 
 pub(crate) fn rows() -> Vec<Row> {
     let row = |name, limit_name, set_up| Row {
