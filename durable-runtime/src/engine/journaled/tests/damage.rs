@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::world::{DATA, Tables, World, open, open_with};
+use super::tables::Tables;
+use super::world::{DATA, World, open, open_with};
 use crate::ErrorKind;
 use crate::engine::files::Disk;
 use crate::engine::files::simulated::Fault;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::world::{Index, World, new_disk, open_listed, stamp_of};
+use super::index::Index;
+use super::world::{World, new_disk, open_listed, stamp_of};
 use crate::engine::files::simulated::Fault;
 use crate::engine::journaled::OnDamage;
 

@@ -7,8 +7,10 @@
 mod crashes;
 mod damage;
 mod faults;
+mod index;
 mod listing;
 mod model;
+mod tables;
 mod threads;
 mod wakes;
 mod world;

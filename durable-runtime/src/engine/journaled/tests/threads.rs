@@ -6,7 +6,8 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::world::{self, BY_HAND, DATA, Index, key, new_disk, options};
+use super::index::Index;
+use super::world::{self, BY_HAND, DATA, key, new_disk, options};
 use crate::engine::files::Disk;
 use crate::engine::files::simulated::{Fault, SimulatedDisk, kind_of_file};
 use crate::engine::journal::{Journal, Options};

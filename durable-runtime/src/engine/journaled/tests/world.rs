@@ -1,14 +1,15 @@
 //! A few objects on a simulated disk, and what they have to be.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use crate::engine::catalogue::{ObjectIndex, Row};
+use super::index::Index;
+use super::tables::{SCHEMA, Tables, WAKE, integrity, statement, tables, write_wake};
+use crate::engine::catalogue::ObjectIndex;
 use crate::engine::files::Disk;
 use crate::engine::files::simulated::{Random, SimulatedDisk};
 use crate::engine::journal::{Journal, Options};
@@ -16,26 +17,11 @@ use crate::engine::journaled::checkpoint::{Waker, checkpoint, checkpoint_in_step
 use crate::engine::journaled::database::JournaledDatabase;
 use crate::engine::journaled::{OnDamage, Places, Shared, WriteLimits, recovery};
 use crate::engine::pagestore::{Stamp, object_path};
-use crate::engine::wakes::{Due, WakeTable};
 use crate::engine::{About, Configure, Database, ObjectKey, Receipt};
 use crate::id::RawId;
 use crate::{Error, Result};
 
 pub(super) const DATA: &str = "/data";
-
-/// Under this key stands when the object wants to be woken.
-const WAKE: &str = "wake";
-
-const SCHEMA: &str = "CREATE TABLE rows (id INTEGER PRIMARY KEY, value BLOB, note TEXT);
-    CREATE INDEX rows_by_note ON rows (note);
-    CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID";
-
-/// What an object holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tables {
-    rows: BTreeMap<i64, Vec<u8>>,
-    kv: BTreeMap<String, Vec<u8>>,
-}
 
 /// An object and everything that was committed to it.
 pub(super) struct Object {
@@ -126,65 +112,6 @@ fn open_indexed(
     let journal = recovered.generation.admit_by_hand()?;
     let places = Places { disk, data, index };
     Ok(Arc::new(Shared::new(places, journal, recovered.quarantine, clock, None)?))
-}
-
-/// A list of objects that dies with the disk, and keeps all that it was told.
-#[derive(Debug)]
-pub(super) struct Index {
-    disk: SimulatedDisk,
-    pub(super) rows: Mutex<HashMap<ObjectKey, Row>>,
-    pub(super) wakes: Mutex<BTreeMap<ObjectKey, i64>>,
-}
-
-impl Index {
-    pub(super) fn new(disk: &SimulatedDisk) -> Index {
-        Index { disk: disk.clone(), rows: Mutex::default(), wakes: Mutex::default() }
-    }
-}
-
-impl WakeTable for Index {
-    fn after(&self, last: Option<&Due>, count: usize) -> Result<Vec<Due>> {
-        let wakes = self.wakes.lock();
-        let mut due: Vec<Due> =
-            wakes.iter().map(|(object, time)| (*time, object.clone())).collect();
-        due.sort();
-        Ok(due.into_iter().filter(|due| last.is_none_or(|last| due > last)).take(count).collect())
-    }
-
-    fn write(&self, changes: &[(ObjectKey, Option<i64>)]) -> Result<()> {
-        if self.disk.has_crashed() {
-            return Err(Error::other("the power is off"));
-        }
-        let mut wakes = self.wakes.lock();
-        for (key, time) in changes {
-            match time {
-                Some(time) => wakes.insert(key.clone(), *time),
-                None => wakes.remove(key),
-            };
-        }
-        Ok(())
-    }
-}
-
-impl ObjectIndex for Index {
-    fn store(&self, rows: &[(ObjectKey, Row)]) -> Result<()> {
-        if self.disk.has_crashed() {
-            return Err(Error::other("the power is off"));
-        }
-        let mut known = self.rows.lock();
-        for (key, row) in rows {
-            known.entry(key.clone()).or_default().update(row.clone());
-        }
-        Ok(())
-    }
-
-    fn is_lost(&self) -> bool {
-        false
-    }
-
-    fn set_complete(&self) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// An empty data directory.
@@ -599,89 +526,4 @@ impl World {
         assert_eq!(integrity(&connection), "ok");
         assert!(tables(&connection) == *last, "the file of object {number}");
     }
-}
-
-pub(super) fn integrity(connection: &Connection) -> String {
-    connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
-}
-
-fn tables(connection: &Connection) -> Tables {
-    let mut rows = connection.prepare("SELECT id, value FROM rows").unwrap();
-    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    let mut kv = connection.prepare("SELECT key, value FROM kv").unwrap();
-    let kv = kv.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    Tables {
-        rows: rows.map(|row| row.unwrap()).collect(),
-        kv: kv.map(|row| row.unwrap()).collect(),
-    }
-}
-
-/// Sets or clears when the object is to be woken.
-fn write_wake(
-    database: &mut JournaledDatabase,
-    model: &mut Tables,
-    time: Option<i64>,
-) -> Result<()> {
-    database.set_wake(time);
-    let connection = database.connection();
-    let done = if let Some(time) = time {
-        let value = time.to_le_bytes().to_vec();
-        model.kv.insert(WAKE.into(), value.clone());
-        connection.execute("INSERT OR REPLACE INTO kv VALUES (?, ?)", params![WAKE, value])
-    } else {
-        model.kv.remove(WAKE);
-        connection.execute("DELETE FROM kv WHERE key = ?", [WAKE])
-    };
-    let failed =
-        |error| database.take_failure().unwrap_or_else(|| crate::engine::sqlite::error(error));
-    done.map(|_| ()).map_err(failed)
-}
-
-/// One random statement, on the database and on the model.
-fn statement(database: &JournaledDatabase, model: &mut Tables, random: &mut Random) -> Result<()> {
-    let connection = database.connection();
-    let id = i64::try_from(random.below(60)).unwrap();
-    let bytes = [10, 300, 2_000, 9_000][random.below(4)];
-    let value = vec![random.next().to_le_bytes()[0]; bytes];
-    let note = format!("note {}", id % 7);
-    let key = format!("key {}", id % 20);
-    let insert = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?)";
-    let done = match random.below(12) {
-        0..4 => {
-            model.rows.insert(id, value.clone());
-            connection.execute(insert, params![id, value, note])
-        }
-        4 => {
-            for row in model.rows.range_mut(id..).take(20) {
-                row.1.truncate(100);
-            }
-            connection.execute(
-                "UPDATE rows SET value = substr(value, 1, 100) WHERE id IN \
-                 (SELECT id FROM rows WHERE id >= ? ORDER BY id LIMIT 20)",
-                [id],
-            )
-        }
-        5 => {
-            model.rows.retain(|row, _| *row < id || *row >= id + 15);
-            connection.execute("DELETE FROM rows WHERE id >= ?1 AND id < ?1 + 15", [id])
-        }
-        6..9 => {
-            model.kv.insert(key.clone(), value.clone());
-            connection.execute("INSERT OR REPLACE INTO kv VALUES (?, ?)", params![key, value])
-        }
-        9 => {
-            model.kv.remove(&key);
-            connection.execute("DELETE FROM kv WHERE key = ?", [key])
-        }
-        // The file becomes shorter.
-        10 => connection.execute_batch("PRAGMA incremental_vacuum(1000)").map(|()| 0),
-        // More than fits into one segment.
-        _ => (0..12).try_fold(0, |_, more| {
-            model.rows.insert(100 + more, value.clone());
-            connection.execute(insert, params![100 + more, value, note])
-        }),
-    };
-    let failed =
-        |error| database.take_failure().unwrap_or_else(|| crate::engine::sqlite::error(error));
-    done.map(|_| ()).map_err(failed)
 }
