@@ -172,6 +172,24 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_is_created_anew_in_a_later_run_may_count_from_the_start() {
+        let data = tempfile::tempdir().unwrap();
+        let catalogue = Catalogue::open(data.path()).unwrap();
+        let key = object(1);
+        let tombstone = Row { deleted: true, ..row(50, Some("a"), Some(7)) };
+        let mut anew = row(1, None, Some(9));
+        anew.stamp.epoch = 2;
+        catalogue.store(&[(key.clone(), tombstone.clone())]).unwrap();
+        catalogue.store(&[(key.clone(), anew.clone())]).unwrap();
+        catalogue.store(&[(key.clone(), tombstone.clone())]).unwrap();
+        let found = catalogue.object(&key).unwrap().unwrap();
+        assert_eq!((found.stamp, found.deleted), (anew.stamp, false));
+        let mut waiting = tombstone;
+        waiting.update(anew.clone());
+        assert_eq!((waiting.stamp, waiting.deleted), (anew.stamp, false));
+    }
+
+    #[test]
     fn what_could_not_be_stored_waits() {
         #[derive(Debug)]
         struct Full;

@@ -311,3 +311,37 @@ impl Replay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(epoch: u32, commit: u64) -> Stamp {
+        Stamp { commit, epoch, ..Stamp::default() }
+    }
+
+    #[test]
+    fn what_neither_file_nor_journal_has_is_a_gap_across_epochs_too() {
+        let replayed = |first, last, stands_alone| Replayed {
+            first,
+            stamp: last,
+            stands_alone,
+            ..Replayed::default()
+        };
+        // A file that lags, is as far, or is between the first commit and the last.
+        let later = replayed(stamp(1, 5), stamp(1, 9), false);
+        for file in 4..=9 {
+            assert_eq!(later.gap(stamp(1, file)), None, "{file}");
+        }
+        assert_eq!(later.gap(stamp(1, 3)), Some(4));
+        assert_eq!(later.gap(stamp(1, 10)), Some(10), "the journal has lost its end");
+        // The file is still that of the object before, which came further; it does not matter any more.
+        let anew = replayed(stamp(2, 1), stamp(2, 3), true);
+        assert_eq!(anew.gap(stamp(1, 50)), None);
+        assert_eq!(anew.gap(Stamp::default()), None);
+        assert_eq!(anew.gap(stamp(2, 4)), Some(4));
+        // The creation itself is lost.
+        let headless = replayed(stamp(2, 51), stamp(2, 52), false);
+        assert_eq!(headless.gap(stamp(1, 50)), Some(51));
+    }
+}
