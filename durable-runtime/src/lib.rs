@@ -20,6 +20,7 @@ mod handlers;
 mod harness;
 mod id;
 mod instance;
+mod message;
 mod namespace;
 mod node;
 mod object;

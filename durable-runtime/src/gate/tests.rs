@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::engine::fake::Fake;
 use crate::harness::Harness;
+use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
@@ -124,6 +125,7 @@ impl Bed {
             background_limit: Duration::MAX,
             harness: Harness::default(),
             alarm_limit: Duration::MAX,
+            pace: PaceLimit::default(),
         };
         let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
         let executor = tokio::runtime::Handle::current();

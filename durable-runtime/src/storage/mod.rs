@@ -15,11 +15,14 @@ mod limits;
 mod live;
 mod meta;
 mod migration;
+mod outbox;
 mod params;
 mod row;
 mod sql;
+mod timers;
 mod transaction;
 mod value;
+mod work;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -87,8 +90,8 @@ struct Turn {
     unsaved: Cell<bool>,
     /// Whether it has deleted everything that was stored before.
     emptied: Cell<bool>,
-    /// Whether the object's time may have changed.
-    touched_alarm: Cell<bool>,
+    /// Whether what the object waits for may have changed.
+    touched_work: Cell<bool>,
     /// Set when SQLite has ended the transaction by itself.
     doomed: RefCell<Option<Error>>,
 }
