@@ -13,13 +13,14 @@ pub(crate) const META_FORMAT: i64 = 1;
 
 /// When each kind of work wants the object woken, and whether some of it was given up. Cached, so each begins as no
 /// statement of a user's may.
-pub(crate) const WAKES: [&str; 4] = [
+pub(crate) const WAKES: [&str; 5] = [
     "/*durable*/SELECT min(due) FILTER (WHERE slot = 0), count(*) FILTER (WHERE slot = 1) \
      FROM _durable_alarm",
     "/*durable*/SELECT min(due), \
      EXISTS (SELECT 1 FROM _durable_timers WHERE due IS NULL) FROM _durable_timers",
-    "/*durable*/SELECT min(due), EXISTS (SELECT 1 FROM _durable_dead_letters) FROM _durable_receivers",
+    "/*durable*/SELECT min(due), 0 FROM _durable_receivers WHERE due IS NOT NULL",
     "/*durable*/SELECT min(due), 0 FROM _durable_outbox WHERE number IS NULL",
+    "/*durable*/SELECT NULL, EXISTS (SELECT 1 FROM _durable_dead_letters)",
 ];
 
 /// What the object waits for. `storage` makes each of those tables when it is first needed.

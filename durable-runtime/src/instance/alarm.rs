@@ -18,7 +18,6 @@ use crate::call::{CallError, Failure};
 use crate::engine::Receipt;
 use crate::gate::Unconfirmed;
 use crate::handlers::AlarmInfo;
-use crate::id::Identity;
 use crate::instance::chain::{self, Link};
 use crate::instance::events::event;
 use crate::instance::session::{Session, SessionPin};
@@ -156,20 +155,13 @@ fn note_failure<T: DurableObject>(ctx: &Context<T>, ran: Alarm, reason: &str) ->
     if store.alarm()? != Some(ran) {
         return Ok(Next::Replaced);
     }
-    let Some(wait) = retry::wait(failed, spread(ctx.identity(), failed)) else {
+    let Some(wait) = retry::wait(failed, retry::number_of(ctx.identity(), failed)) else {
         store.give_up_alarm(Alarm { failed, ..ran }, now, reason)?;
         return Ok(Next::GivenUp);
     };
     let due = now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     store.put_alarm(Alarm { due, failed, is_running: false, ..ran })?;
     Ok(Next::Retry(wait))
-}
-
-/// A number that differs from object to object and from run to run, so that those who failed together are not tried
-/// again together. Ids are as good as random.
-fn spread(identity: &Identity, failed: u32) -> u64 {
-    let bytes = identity.id.as_bytes()[8..16].iter();
-    bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte)).rotate_left(failed * 8)
 }
 
 /// An alarm handler is at work, until this is dropped.

@@ -92,15 +92,9 @@ impl Store {
     /// Writes the row of the alarm.
     pub(crate) fn put_alarm(&self, alarm: Alarm) -> Result<()> {
         let Alarm { time, due, failed, is_running } = alarm;
-        let put = |connection: &Connection| {
-            connection.prepare_cached(SET)?.execute((time, due, failed, is_running)).map(Some)
-        };
-        if self.on_own_table(None, put)?.is_none() {
-            self.on_own_table(None, |connection| {
-                connection.execute_batch(CREATE)?;
-                put(connection)
-            })?;
-        }
+        self.on_own_or_new_table(CREATE, |connection| {
+            connection.prepare_cached(SET)?.execute((time, due, failed, is_running))
+        })?;
         self.touch_work();
         Ok(())
     }

@@ -7,15 +7,17 @@
 pub(crate) mod alarm;
 mod buffer;
 mod cursor;
+mod dead_letters;
 mod delete;
 mod functions;
 mod guard;
+pub(crate) mod inbox;
 mod kv;
 mod limits;
 mod live;
 mod meta;
 mod migration;
-mod outbox;
+pub(crate) mod outbox;
 mod params;
 mod row;
 mod sql;
@@ -33,6 +35,7 @@ use rusqlite::Connection;
 
 pub use alarm::FailedAlarm;
 pub use cursor::Cursor;
+pub use dead_letters::DeadLetter;
 pub use kv::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use kv::{Kv, KvKeys, KvList, KvRange};
 pub(crate) use limits::Limits;

@@ -46,4 +46,21 @@ impl Store {
             done => done.map_err(|error| self.failed(error)),
         }
     }
+
+    /// The same, and makes the tables first where they are not made yet.
+    pub(super) fn on_own_or_new_table<R>(
+        &self,
+        create: &str,
+        run: impl Fn(&Connection) -> rusqlite::Result<R>,
+    ) -> Result<R> {
+        if let Some(done) = self.on_own_table(None, |connection| run(connection).map(Some))? {
+            return Ok(done);
+        }
+        let connection = self.enter()?;
+        let _ours = self.guard.lift();
+        connection
+            .execute_batch(create)
+            .and_then(|()| run(connection))
+            .map_err(|error| self.failed(error))
+    }
 }
