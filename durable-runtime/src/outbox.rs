@@ -57,6 +57,14 @@ impl Context {
         self.store().post(&message, millis(self.now()), Some(due))
     }
 
+    /// How many messages of this object no receiver has confirmed yet, those for later included.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn pending_messages(&self) -> Result<u64> {
+        self.store().pending_messages()
+    }
+
     /// The messages of this object that were given up, oldest first, at most 1,000 of them. They stay until they are sent again or deleted.
     ///
     /// # Errors

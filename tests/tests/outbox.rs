@@ -334,6 +334,32 @@ fn who_cannot_be_reached_for_a_week_is_given_up_message_by_message() {
 }
 
 #[test]
+fn what_was_given_up_is_listed_over_restarts_and_can_be_tried_again() {
+    on_one_thread(async {
+        let (mut runtime, _) = start().await;
+        let (panics, names) = (texts(&["panic"]), ["a", "b", "c"]);
+        for name in names {
+            runtime.get::<Author>(name).dictate("s", panics.clone()).await.unwrap();
+        }
+        runtime.settle().await.unwrap();
+        let mut ids: Vec<_> =
+            names.map(|name| runtime.namespace::<Author>().id_from_name(name).unwrap()).to_vec();
+        ids.sort_by_key(ToString::to_string);
+        for _ in 0..2 {
+            assert_eq!(runtime.namespace::<Author>().given_up().unwrap(), ids);
+            assert!(runtime.namespace::<Scribe>().given_up().unwrap().is_empty());
+            runtime.restart().await.unwrap();
+        }
+        let authors = runtime.namespace::<Author>();
+        assert_eq!(authors.retry(&ids[0]).await.unwrap(), 1);
+        runtime.settle().await.unwrap();
+        assert_eq!(authors.given_up().unwrap(), ids, "it has panicked again");
+        runtime.get::<Author>("a").forget().await.unwrap();
+        assert_eq!(authors.given_up().unwrap().len(), 2);
+    });
+}
+
+#[test]
 fn a_message_that_resets_its_receiver_each_time_is_given_up() {
     on_one_thread(async {
         let (runtime, _) = start().await;

@@ -1,5 +1,7 @@
 //! What leaves an object and when, on an engine whose commits become durable when the test says so.
 
+mod messages;
+
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::future::Future;
@@ -56,8 +58,16 @@ impl DurableObject for Counter {
         Ok(Counter::default())
     }
 
-    fn dispatch(&mut self, _: &Context<Self>, _: &str, _: &[u8]) -> Result<WireReply, WireError> {
-        unreachable!("no call passes through its wire form here")
+    /// Only messages come this way.
+    fn dispatch(
+        &mut self,
+        ctx: &Context<Self>,
+        method: &str,
+        _: &[u8],
+    ) -> Result<WireReply, WireError> {
+        let unknown = || WireError::UnknownMethod(method.into());
+        let added = (method == "add").then(|| add(self, ctx)).ok_or_else(unknown)?;
+        added.map(|_| WireReply::Ok(Vec::new())).map_err(|_| unknown())
     }
 
     fn stub(raw: RawStub<Self>) -> RawStub<Counter> {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::Store;
+use super::{Store, millis};
 use crate::{Error, ErrorKind, Result};
 
 const CREATE: &str = "CREATE TABLE _durable_alarm (slot INTEGER PRIMARY KEY, time INTEGER NOT NULL, \
@@ -125,6 +125,18 @@ impl Store {
             });
             failed.optional()
         })
+    }
+
+    /// Sets the alarm that was given up last, to run now, unless another one is set. Gives whether it did.
+    pub(crate) fn retry_failed_alarm(&self, now: i64) -> Result<bool> {
+        if self.alarm()?.is_some() {
+            return Ok(false);
+        }
+        let Some(failed) = self.failed_alarm()? else { return Ok(false) };
+        let time = millis(failed.scheduled_time);
+        self.put_alarm(Alarm { time, due: now, failed: 0, is_running: false })?;
+        self.forget_failed_alarm()?;
+        Ok(true)
     }
 
     /// Forgets the last alarm that was given up.

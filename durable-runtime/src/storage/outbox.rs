@@ -52,6 +52,7 @@ const RECEIVERS: &str = "/*durable*/SELECT id, class, object, name, due FROM _du
     WHERE due IS NOT NULL ORDER BY due, id";
 const LETTERS: &str = "/*durable*/SELECT number, method, arguments FROM _durable_outbox \
     WHERE receiver = ?1 AND number IS NOT NULL ORDER BY number LIMIT ?2";
+const COUNT: &str = "/*durable*/SELECT count(*) FROM _durable_outbox";
 const CONFIRM: &str = "/*durable*/DELETE FROM _durable_outbox \
     WHERE receiver = ?1 AND number IS NOT NULL AND number <= ?2";
 const FIRST: &str = "/*durable*/SELECT min(number) FROM _durable_outbox \
@@ -131,6 +132,13 @@ impl Store {
                 }
             }
             Ok(later)
+        })
+    }
+
+    /// How many messages no receiver has confirmed.
+    pub(crate) fn pending_messages(&self) -> Result<u64> {
+        self.on_own_table(0, |connection| {
+            connection.prepare_cached(COUNT)?.query_row([], |row| row.get(0))
         })
     }
 
