@@ -134,6 +134,16 @@ pub(crate) trait Engine: Send + Sync + 'static {
         let _ = (object, not_before_ms);
     }
 
+    /// The objects of a class that exist, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the test kit asks"))]
+    fn objects(&self, class: &str) -> Result<Vec<ObjectKey>> {
+        let _ = class;
+        Ok(Vec::new())
+    }
+
     /// The objects of a class in which work was given up, in the order of their ids.
     ///
     /// # Errors

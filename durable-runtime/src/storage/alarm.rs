@@ -127,6 +127,17 @@ impl Store {
         })
     }
 
+    /// Lets the alarm run now, as the one that it is. Gives whether there is one that does not run already.
+    #[cfg(feature = "testing")]
+    pub(crate) fn hasten_alarm(&self, now: i64) -> Result<bool> {
+        match self.alarm()?.filter(|alarm| !alarm.is_running) {
+            Some(alarm) => {
+                self.put_alarm(Alarm { due: alarm.due.min(now), ..alarm }).map(|()| true)
+            }
+            None => Ok(false),
+        }
+    }
+
     /// Sets the alarm that was given up last, to run now, unless another one is set. Gives whether it did.
     pub(crate) fn retry_failed_alarm(&self, now: i64) -> Result<bool> {
         if self.alarm()?.is_some() {
