@@ -43,6 +43,9 @@ pub mod guide {
     #[doc = include_str!("../../docs/external-io.md")]
     pub mod external_io {}
 
+    #[doc = include_str!("../../docs/messages.md")]
+    pub mod messages {}
+
     #[doc = include_str!("../../docs/differences.md")]
     pub mod differences {}
 }
