@@ -13,6 +13,7 @@ use crate::harness::Harness;
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
+use crate::observe::meters;
 use crate::storage::Limits;
 use crate::time::{Clock, Time};
 use crate::{DurableObject, Error, ErrorKind, Handlers, Result, Runtime};
@@ -38,6 +39,9 @@ pub const BACKGROUND_LIMIT: Duration = Duration::from_mins(15);
 /// How long an async `alarm` handler may run, unless [`Builder::alarm_limit`] says otherwise.
 pub const ALARM_LIMIT: Duration = Duration::from_mins(15);
 
+/// How long a turn runs until the log is told of it, unless [`Builder::long_turn_warning`] says otherwise.
+pub const LONG_TURN: Duration = Duration::from_secs(1);
+
 /// Memory of the databases of objects in memory, in bytes, unless [`Builder::resident_memory_limit`] says
 /// otherwise.
 pub const RESIDENT_BYTES_MAX: usize = 1_024 * 1_024 * 1_024;
@@ -56,6 +60,7 @@ pub struct Builder {
     gate_limit: Duration,
     background_limit: Duration,
     alarm_limit: Duration,
+    long_turn: Duration,
     resident_bytes_max: usize,
     writing: WriteLimits,
     on_damage: OnDamage,
@@ -87,6 +92,7 @@ impl Builder {
             gate_limit: GATE_LIMIT,
             background_limit: BACKGROUND_LIMIT,
             alarm_limit: ALARM_LIMIT,
+            long_turn: LONG_TURN,
             resident_bytes_max: RESIDENT_BYTES_MAX,
             writing: WriteLimits::default(),
             on_damage: OnDamage::Refuse,
@@ -165,6 +171,16 @@ impl Builder {
     /// Default: 15 minutes. A sync one is a turn: see [`turn_limit`](Builder::turn_limit).
     pub fn alarm_limit(mut self, limit: Duration) -> Self {
         self.alarm_limit = limit;
+        self
+    }
+
+    /// How long a turn may run until a warning is logged, while it still runs: with class, id, name and method, at the
+    /// latest after half of that time more, and again each time it has doubled. By the machine's time, whatever the
+    /// [clock](Builder::clock) says. At least 1 millisecond; [`Duration::MAX`]: never. Default: 1 second.
+    ///
+    /// Code of yours that never returns cannot be ended by the runtime; this shows which it is.
+    pub fn long_turn_warning(mut self, threshold: Duration) -> Self {
+        self.long_turn = threshold;
         self
     }
 
@@ -268,6 +284,8 @@ impl Builder {
 
     /// Opens the data directory and starts the runtime on the current tokio runtime.
     ///
+    /// A recorder of the crate `metrics` is to be installed before: see the guide, "observability".
+    ///
     /// # Errors
     /// When the directory cannot be used (not ours, of a newer version, opened by another runtime),
     /// a class cannot be registered, or there is no tokio runtime.
@@ -290,6 +308,7 @@ impl Builder {
     fn open(self) -> Result<(Settings, Opened, PathBuf)> {
         // Before the catalogue, which is SQLite's too: afterwards it takes no settings any more.
         tune_process();
+        meters::describe();
         let directory = Directory::open(&self.directory)?;
         let catalogue = Arc::new(Catalogue::open(directory.path())?);
         let classes = resolve(&self.classes, &catalogue)?;
@@ -319,6 +338,7 @@ impl Builder {
             background_limit: self.background_limit,
             harness: self.harness,
             alarm_limit: self.alarm_limit,
+            long_turn: self.long_turn,
         };
         Ok((settings, Opened { engine, classes }, self.directory))
     }

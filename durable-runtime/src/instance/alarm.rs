@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::activity::waiting;
 use crate::call::{CallError, Failure};
@@ -26,6 +27,7 @@ use crate::instance::tasks::{Ended, attend};
 use crate::instance::turn::{ClosureCall, Turned, dispose};
 use crate::instance::{Job, Live, Object};
 use crate::object::Handler;
+use crate::observe::turns;
 use crate::rpc::{Access, MethodInfo};
 use crate::storage::alarm::{Alarm, time_of};
 use crate::storage::{Store, millis};
@@ -110,6 +112,7 @@ impl<T: DurableObject> Live<T> {
                 return Ok(Begun::Over);
             }
         };
+        self.ctx.object().meters().alarm_runs.increment(1);
         let info = AlarmInfo {
             retry_count: alarm.failed,
             is_retry: alarm.failed > 0,
@@ -165,7 +168,8 @@ impl<T: DurableObject> Live<T> {
         let remembered = Arc::clone(&unconfirmed);
         let closure = move |_: &mut T, ctx: &Context<T>| {
             ctx.store().put_alarm(alarm)?;
-            Ok(handler(ctx.handle().remembering(&remembered), (info,)))
+            let handler = handler(ctx.handle().remembering(&remembered), (info,));
+            Ok(turns::handler(ctx.identity(), INFO.name, &Span::none(), handler))
         };
         let Turned { outcome, receipt } = self.run(Box::new(ClosureCall { info: INFO, closure }));
         match outcome {
@@ -194,8 +198,14 @@ impl<T: DurableObject> Live<T> {
             Next::Replaced => {
                 event!(warn, identity, reason, runs, "an alarm failed, and was replaced meanwhile");
             }
-            Next::Retry(wait) => event!(warn, identity, reason, runs, ?wait, "an alarm failed"),
-            Next::GivenUp => event!(error, identity, reason, runs, "an alarm was given up"),
+            Next::Retry(wait) => {
+                self.ctx.object().meters().alarm_retries.increment(1);
+                event!(warn, identity, reason, runs, ?wait, "an alarm failed");
+            }
+            Next::GivenUp => {
+                self.ctx.object().meters().alarms_given_up.increment(1);
+                event!(error, identity, reason, runs, "an alarm was given up");
+            }
         }
         Ok(())
     }

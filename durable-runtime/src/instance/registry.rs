@@ -18,6 +18,7 @@ use crate::instance::Object;
 use crate::instance::alarm::{self, Woken};
 use crate::instance::idle::{self, Verdict};
 use crate::node::Node;
+use crate::observe::meters::ClassMeters;
 use crate::{BoxFuture, DurableObject};
 
 const SHARDS: usize = 16;
@@ -28,12 +29,14 @@ type Shard<T> = Mutex<HashMap<RawId, Weak<Object<T>>>>;
 pub(crate) struct Class<T: DurableObject> {
     /// The first name that the class was ever registered under: what ids and files derive from.
     pub(crate) key: Arc<str>,
+    pub(super) meters: ClassMeters,
     shards: [Shard<T>; SHARDS],
 }
 
 impl<T: DurableObject> Class<T> {
     pub(crate) fn new(key: Arc<str>) -> Self {
-        Class { key, shards: std::array::from_fn(|_| Mutex::default()) }
+        let meters = ClassMeters::new(&key);
+        Class { key, meters, shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
     fn shard(&self, id: RawId) -> &Shard<T> {
@@ -88,6 +91,8 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     fn key(&self) -> &str;
     /// Runs the alarm of an object, if it is due.
     fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken>;
+    /// Who the object at this address is.
+    fn identity_at(&self, address: usize) -> Option<Arc<Identity>>;
     /// Whether somebody runs in any object.
     fn is_busy(&self) -> bool;
     /// Ends all objects in which nobody runs; `false` if somebody does.
@@ -108,6 +113,14 @@ impl<T: DurableObject> AnyClass for Class<T> {
 
     fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken> {
         Box::pin(alarm::wake(self.object(node, id, None)))
+    }
+
+    fn identity_at(&self, address: usize) -> Option<Arc<Identity>> {
+        let is_there = |object: &&Weak<Object<T>>| object.as_ptr().addr() == address;
+        self.shards.iter().find_map(|shard| {
+            let object = shard.lock().values().find(is_there).and_then(Weak::upgrade)?;
+            Some(Arc::clone(&object.identity))
+        })
     }
 
     fn is_busy(&self) -> bool {

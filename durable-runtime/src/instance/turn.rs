@@ -14,10 +14,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call::{CallError, Failure};
 use crate::engine::Receipt;
+use crate::id::Identity;
 use crate::instance::Live;
-use crate::instance::events::event;
+use crate::instance::events::{event, note};
+use crate::instance::watch::OnPost;
+use crate::observe::turns::{ObservedTurn, Waiting};
 use crate::rpc::{Access, Method, MethodInfo, WireReply};
-use crate::storage::AppliedMigration;
+use crate::storage::MigrationRun;
 use crate::wire::{Encoder, WireError};
 use crate::{Context, DurableObject, ErrorKind};
 
@@ -147,8 +150,20 @@ where
 impl<T: DurableObject> Live<T> {
     /// Runs one turn. Whoever runs it has made the instance ready.
     pub(crate) fn run<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Turned<R, E> {
+        self.run_waiting(invocation, &Waiting::not())
+    }
+
+    /// Runs one turn that had to wait.
+    pub(crate) fn run_waiting<R, E>(
+        &mut self,
+        invocation: Box<dyn Invocation<T, R, E>>,
+        waiting: &Waiting,
+    ) -> Turned<R, E> {
         let turned = match self.check_ready() {
-            Ok(()) => Turned { outcome: self.turn(invocation), receipt: self.ctx.receipt() },
+            Ok(()) => {
+                let outcome = self.observed_turn(invocation, waiting);
+                Turned { outcome, receipt: self.ctx.receipt() }
+            }
             Err(failure) => {
                 Turned { outcome: Err(failure.widen()), receipt: self.ctx.store().receipt() }
             }
@@ -200,7 +215,36 @@ impl<T: DurableObject> Live<T> {
         ended
     }
 
-    fn turn<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Result<R, CallError<E>> {
+    /// Runs the turn in the sight of whoever wants to know of it.
+    fn observed_turn<R, E>(
+        &mut self,
+        invocation: Box<dyn Invocation<T, R, E>>,
+        waiting: &Waiting,
+    ) -> Result<R, CallError<E>> {
+        let method = invocation.method();
+        let _on_post = self.take_post(method);
+        let is_timed = self.ctx.object().meters().is_timed;
+        let observed = ObservedTurn::begin(self.ctx.identity(), method, waiting, is_timed);
+        let ended = {
+            let _inside = observed.enter();
+            self.turn(invocation, &observed)
+        };
+        let (outcome, times) = observed.end(&ended);
+        self.ctx.object().meters().turn(outcome, &times);
+        ended
+    }
+
+    /// Lets those who look for long turns know that this method begins.
+    fn take_post(&self, method: &'static str) -> OnPost {
+        let node = self.ctx.node();
+        node.watch.begin(node, std::sync::Arc::as_ptr(self.ctx.object()).addr(), method)
+    }
+
+    fn turn<R, E>(
+        &mut self,
+        invocation: Box<dyn Invocation<T, R, E>>,
+        observed: &ObservedTurn,
+    ) -> Result<R, CallError<E>> {
         let method = invocation.method();
         // Taken out for the turn, so that nothing but a good end puts it back.
         let Some(mut instance) = self.instance.take() else {
@@ -209,6 +253,7 @@ impl<T: DurableObject> Live<T> {
         self.ctx.begin_turn(invocation.access());
         let form = self.ctx.node().settings.form;
         let ended = guarded(|| invocation.invoke(&mut instance, &self.ctx, form));
+        observed.code_returned();
         if let Some(reset) = self.reset_meanwhile() {
             self.roll_back();
             dispose((ended, instance));
@@ -288,34 +333,42 @@ impl<T: DurableObject> Live<T> {
 
     /// Opens the database and runs the migrations that it has not had.
     fn open(&mut self) -> Result<(), Failure> {
-        let opened = guarded(|| self.ctx.activate_store());
+        let method = "migration";
+        let _on_post = self.take_post(method);
+        let mut runs = Vec::new();
+        let opened = guarded(|| self.ctx.activate_store(&mut runs));
         let failure = match opened {
-            Ok(Ok(applied)) => {
-                for AppliedMigration { number, name, duration } in applied {
-                    let migration = name;
-                    event!(
-                        info,
-                        self.ctx.identity(),
-                        number,
-                        migration,
-                        ?duration,
-                        "a migration was applied"
-                    );
-                }
-                return Ok(());
-            }
-            Ok(Err(error)) => CallError::Activation(error),
-            Err(message) => CallError::Panicked { method: "migration", message },
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(CallError::Activation(error)),
+            Err(message) => Some(CallError::Panicked { method, message }),
         };
-        event!(error, self.ctx.identity(), reason = %failure, "an object could not be opened");
+        let identity = self.ctx.identity();
+        let is_told = runs.iter().any(|run| tell_migration(identity, run, failure.as_ref()));
+        let Some(failure) = failure else { return Ok(()) };
+        if !is_told {
+            event!(error, identity, reason = %failure, "an object could not be opened");
+        }
         self.ctx.reset_store();
         Err(failure)
     }
 
     /// Runs the constructor, as a turn.
     fn construct(&mut self) -> Result<(), Failure> {
+        let method = "new";
+        let _on_post = self.take_post(method);
+        let observed = ObservedTurn::begin(self.ctx.identity(), method, &Waiting::not(), false);
+        let constructed = {
+            let _inside = observed.enter();
+            self.construct_observed(&observed)
+        };
+        observed.end(&constructed);
+        constructed
+    }
+
+    fn construct_observed(&mut self, observed: &ObservedTurn) -> Result<(), Failure> {
         self.ctx.begin_turn(Access::Write);
         let constructed = guarded(|| T::construct(&self.ctx));
+        observed.code_returned();
         if let Some(reset) = self.reset_meanwhile() {
             self.roll_back();
             dispose(constructed);
@@ -349,7 +402,6 @@ impl<T: DurableObject> Live<T> {
     /// while it ran, by itself or by somebody else.
     fn reset_meanwhile(&mut self) -> Option<Failure> {
         if let Some(reason) = self.ctx.take_abort() {
-            event!(warn, self.ctx.identity(), reason = &*reason, "an object aborted itself");
             self.ctx.object().end_session(&self.session, &reason);
         }
         let reason = self.session.over.reason()?.to_string();
@@ -389,6 +441,22 @@ impl<T: DurableObject> Live<T> {
     }
 }
 
+/// Tells the log of a migration; whether it has failed.
+fn tell_migration(identity: &Identity, run: &MigrationRun, failure: Option<&Failure>) -> bool {
+    let (from, to, migration) = (run.number - 1, run.number, run.name);
+    match (run.took, failure) {
+        (Some(duration), _) => {
+            event!(info, identity, from, to, migration, ?duration, "a migration was applied");
+            false
+        }
+        (None, failure) => {
+            let (duration, reason) = (run.begun.elapsed(), failure.map(tracing::field::display));
+            event!(error, identity, from, to, migration, ?duration, reason, "a migration failed");
+            true
+        }
+    }
+}
+
 /// Runs user code: marks the thread, and turns a panic into its message.
 pub(crate) fn guarded<V>(code: impl FnOnce() -> V) -> Result<V, String> {
     let mark = TurnMark::set();
@@ -410,7 +478,7 @@ pub(crate) fn message_of(payload: Box<dyn Any + Send>) -> String {
 /// Drops an instance that is no longer wanted; its `Drop` is user code too.
 pub(crate) fn dispose<V>(value: V) {
     if let Err(message) = guarded(|| drop(value)) {
-        tracing::error!(message, "dropping an instance panicked");
+        note!(error, reason = message, "dropping an instance panicked");
     }
 }
 
