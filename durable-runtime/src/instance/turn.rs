@@ -18,7 +18,7 @@ use crate::id::Identity;
 use crate::instance::Live;
 use crate::instance::events::{event, note};
 use crate::instance::watch::OnPost;
-use crate::observe::turns::{ObservedTurn, Waiting};
+use crate::observe::turns::{self, ObservedTurn, Waiting};
 use crate::rpc::{Access, Method, MethodInfo, WireReply};
 use crate::storage::MigrationRun;
 use crate::wire::{Encoder, WireError};
@@ -161,7 +161,7 @@ impl<T: DurableObject> Live<T> {
     ) -> Turned<R, E> {
         let turned = match self.check_ready() {
             Ok(()) => {
-                let outcome = self.observed_turn(invocation, waiting);
+                let outcome = self.counted_turn(invocation, waiting);
                 Turned { outcome, receipt: self.ctx.receipt() }
             }
             Err(failure) => {
@@ -215,22 +215,39 @@ impl<T: DurableObject> Live<T> {
         ended
     }
 
-    /// Runs the turn in the sight of whoever wants to know of it.
-    fn observed_turn<R, E>(
+    /// Runs the turn, in the sight of whoever wants to know of it.
+    fn counted_turn<R, E>(
         &mut self,
         invocation: Box<dyn Invocation<T, R, E>>,
         waiting: &Waiting,
     ) -> Result<R, CallError<E>> {
         let method = invocation.method();
         let _on_post = self.take_post(method);
+        if self.ctx.object().meters().is_timed || turns::is_traced() {
+            return self.observed_turn(invocation, method, waiting);
+        }
+        let ended = self.turn(invocation, method, None);
+        self.ctx.object().meters().count(turns::outcome_of(&ended));
+        ended
+    }
+
+    #[cold]
+    fn observed_turn<R, E>(
+        &mut self,
+        invocation: Box<dyn Invocation<T, R, E>>,
+        method: &'static str,
+        waiting: &Waiting,
+    ) -> Result<R, CallError<E>> {
         let is_timed = self.ctx.object().meters().is_timed;
         let observed = ObservedTurn::begin(self.ctx.identity(), method, waiting, is_timed);
         let ended = {
             let _inside = observed.enter();
-            self.turn(invocation, &observed)
+            self.turn(invocation, method, Some(&observed))
         };
-        let (outcome, times) = observed.end(&ended);
-        self.ctx.object().meters().turn(outcome, &times);
+        let outcome = turns::outcome_of(&ended);
+        let times = observed.end(outcome);
+        self.ctx.object().meters().count(outcome);
+        self.ctx.object().meters().time(times);
         ended
     }
 
@@ -243,9 +260,9 @@ impl<T: DurableObject> Live<T> {
     fn turn<R, E>(
         &mut self,
         invocation: Box<dyn Invocation<T, R, E>>,
-        observed: &ObservedTurn,
+        method: &'static str,
+        observed: Option<&ObservedTurn>,
     ) -> Result<R, CallError<E>> {
-        let method = invocation.method();
         // Taken out for the turn, so that nothing but a good end puts it back.
         let Some(mut instance) = self.instance.take() else {
             return Err(self.not_ready());
@@ -253,7 +270,9 @@ impl<T: DurableObject> Live<T> {
         self.ctx.begin_turn(invocation.access());
         let form = self.ctx.node().settings.form;
         let ended = guarded(|| invocation.invoke(&mut instance, &self.ctx, form));
-        observed.code_returned();
+        if let Some(observed) = observed {
+            observed.code_returned();
+        }
         if let Some(reset) = self.reset_meanwhile() {
             self.roll_back();
             dispose((ended, instance));
@@ -361,7 +380,7 @@ impl<T: DurableObject> Live<T> {
             let _inside = observed.enter();
             self.construct_observed(&observed)
         };
-        observed.end(&constructed);
+        observed.end(turns::outcome_of(&constructed));
         constructed
     }
 

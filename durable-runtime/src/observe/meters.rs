@@ -137,8 +137,13 @@ impl ClassMeters {
     }
 
     /// A turn has ended.
-    pub(crate) fn turn(&self, outcome: Outcome, times: &TurnTimes) {
+    #[inline]
+    pub(crate) fn count(&self, outcome: Outcome) {
         self.turns[outcome as usize].increment(1);
+    }
+
+    /// How long its parts took.
+    pub(crate) fn time(&self, times: TurnTimes) {
         if let Some(waited) = times.waited {
             self.turn_queue.record(waited);
         }

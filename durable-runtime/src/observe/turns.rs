@@ -17,6 +17,12 @@ use crate::BoxFuture;
 use crate::call::CallError;
 use crate::id::Identity;
 
+/// Whether a subscriber may want spans.
+#[inline]
+pub(crate) fn is_traced() -> bool {
+    LevelFilter::current() >= LevelFilter::DEBUG
+}
+
 /// Since when a call waits for its turn, and for whom.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -32,7 +38,7 @@ impl Waiting {
 
     /// From now on, for whoever runs this.
     pub(crate) fn from_here(meters: &ClassMeters) -> Self {
-        let is_traced = LevelFilter::current() >= LevelFilter::DEBUG;
+        let is_traced = is_traced();
         Waiting {
             since: (is_traced || meters.is_timed).then(Instant::now),
             caller: if is_traced { Span::current() } else { Span::none() },
@@ -51,7 +57,6 @@ pub(crate) struct ObservedTurn {
 
 impl ObservedTurn {
     /// A turn begins. Its span belongs to that of its caller.
-    #[inline]
     pub(crate) fn begin(
         identity: &Identity,
         method: &'static str,
@@ -69,13 +74,11 @@ impl ObservedTurn {
     }
 
     /// What happens as long as the guard lives is a part of the turn.
-    #[inline]
     pub(crate) fn enter(&self) -> Entered<'_> {
         self.span.enter()
     }
 
     /// The turn's code is done, and its commit or rollback begins.
-    #[inline]
     pub(crate) fn code_returned(&self) {
         if self.begun.is_some() {
             self.returned.set(Some(Instant::now()));
@@ -83,9 +86,7 @@ impl ObservedTurn {
     }
 
     /// The turn has ended.
-    #[inline]
-    pub(crate) fn end<R, E>(self, ended: &Result<R, CallError<E>>) -> (Outcome, TurnTimes) {
-        let outcome = outcome_of(ended);
+    pub(crate) fn end(self, outcome: Outcome) -> TurnTimes {
         let times = match self.begun {
             Some(begun) => self.times(begun, outcome),
             None => TurnTimes::default(),
@@ -99,7 +100,7 @@ impl ObservedTurn {
                 }
             }
         }
-        (outcome, times)
+        times
     }
 
     fn times(&self, begun: Instant, outcome: Outcome) -> TurnTimes {
@@ -128,7 +129,8 @@ fn turn_span(identity: &Identity, method: &'static str) -> Span {
     )
 }
 
-fn outcome_of<R, E>(ended: &Result<R, CallError<E>>) -> Outcome {
+/// How a turn ended, in one word.
+pub(crate) fn outcome_of<R, E>(ended: &Result<R, CallError<E>>) -> Outcome {
     match ended {
         Ok(_) => Outcome::Ok,
         Err(CallError::Application(_) | CallError::Incompatible { .. }) => Outcome::Error,
