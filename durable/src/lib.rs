@@ -43,6 +43,9 @@ pub mod guide {
     #[doc = include_str!("../../docs/external-io.md")]
     pub mod external_io {}
 
+    #[doc = include_str!("../../docs/observability.md")]
+    pub mod observability {}
+
     #[doc = include_str!("../../docs/differences.md")]
     pub mod differences {}
 }
