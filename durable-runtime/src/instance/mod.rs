@@ -14,6 +14,7 @@ pub(crate) mod drain;
 pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod mailbox;
+mod ready;
 pub(crate) mod registry;
 pub(crate) mod session;
 pub(crate) mod tasks;

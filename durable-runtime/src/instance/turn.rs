@@ -14,13 +14,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call::{CallError, Failure};
 use crate::engine::Receipt;
-use crate::id::Identity;
 use crate::instance::Live;
 use crate::instance::events::{event, note};
 use crate::instance::watch::OnPost;
 use crate::observe::turns::{self, ObservedTurn, Waiting};
 use crate::rpc::{Access, Method, MethodInfo, WireReply};
-use crate::storage::MigrationRun;
 use crate::wire::{Encoder, WireError};
 use crate::{Context, DurableObject, ErrorKind};
 
@@ -252,7 +250,7 @@ impl<T: DurableObject> Live<T> {
     }
 
     /// Lets those who look for long turns know that this method begins.
-    fn take_post(&self, method: &'static str) -> OnPost {
+    pub(super) fn take_post(&self, method: &'static str) -> OnPost {
         let node = self.ctx.node();
         node.watch.begin(node, std::sync::Arc::as_ptr(self.ctx.object()).addr(), method)
     }
@@ -331,95 +329,9 @@ impl<T: DurableObject> Live<T> {
         self.ctx.store().was_used()
     }
 
-    /// Opens the database if it is not open, and makes the instance if there is none.
-    ///
-    /// An instance without an open database is one whose last turn deleted all that was stored.
-    pub(crate) fn make_ready(&mut self) -> Result<(), Failure> {
-        if self.session.is_over() {
-            dispose(self.instance.take());
-            self.session = self.ctx.object().session();
-        }
-        if !self.ctx.store().is_active() {
-            self.open()?;
-        }
-        if self.instance.is_some() {
-            return Ok(());
-        }
-        self.construct()?;
-        // A constructor may delete all that was stored, too.
-        if self.ctx.store().is_active() { Ok(()) } else { self.open() }
-    }
-
-    /// Opens the database and runs the migrations that it has not had.
-    fn open(&mut self) -> Result<(), Failure> {
-        let method = "migration";
-        let _on_post = self.take_post(method);
-        let mut runs = Vec::new();
-        let opened = guarded(|| self.ctx.activate_store(&mut runs));
-        let failure = match opened {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(CallError::Activation(error)),
-            Err(message) => Some(CallError::Panicked { method, message }),
-        };
-        let identity = self.ctx.identity();
-        let is_told = runs.iter().any(|run| tell_migration(identity, run, failure.as_ref()));
-        let Some(failure) = failure else { return Ok(()) };
-        if !is_told {
-            event!(error, identity, reason = %failure, "an object could not be opened");
-        }
-        self.ctx.reset_store();
-        Err(failure)
-    }
-
-    /// Runs the constructor, as a turn.
-    fn construct(&mut self) -> Result<(), Failure> {
-        let method = "new";
-        let _on_post = self.take_post(method);
-        let observed = ObservedTurn::begin(self.ctx.identity(), method, &Waiting::not(), false);
-        let constructed = {
-            let _inside = observed.enter();
-            self.construct_observed(&observed)
-        };
-        observed.end(turns::outcome_of(&constructed));
-        constructed
-    }
-
-    fn construct_observed(&mut self, observed: &ObservedTurn) -> Result<(), Failure> {
-        self.ctx.begin_turn(Access::Write);
-        let constructed = guarded(|| T::construct(&self.ctx));
-        observed.code_returned();
-        if let Some(reset) = self.reset_meanwhile() {
-            self.roll_back();
-            dispose(constructed);
-            return Err(reset);
-        }
-        let failure = match constructed {
-            Ok(Ok(instance)) => match self.commit() {
-                Ok(()) => {
-                    self.instance = Some(instance);
-                    return Ok(());
-                }
-                Err(failure) => {
-                    dispose(instance);
-                    failure
-                }
-            },
-            Ok(Err(error)) => {
-                self.roll_back();
-                CallError::Activation(error.context("the constructor failed"))
-            }
-            Err(message) => {
-                self.roll_back();
-                CallError::Panicked { method: "new", message }
-            }
-        };
-        event!(error, self.ctx.identity(), reason = %failure, "an object could not be constructed");
-        Err(failure)
-    }
-
     /// Resets the object if the turn asked for it. Why the turn must not commit, if the object was reset
     /// while it ran, by itself or by somebody else.
-    fn reset_meanwhile(&mut self) -> Option<Failure> {
+    pub(super) fn reset_meanwhile(&mut self) -> Option<Failure> {
         if let Some(reason) = self.ctx.take_abort() {
             self.ctx.object().end_session(&self.session, &reason);
         }
@@ -428,7 +340,7 @@ impl<T: DurableObject> Live<T> {
     }
 
     /// Commits the turn and lets its background futures go.
-    fn commit<E>(&mut self) -> Result<(), CallError<E>> {
+    pub(super) fn commit<E>(&mut self) -> Result<(), CallError<E>> {
         if let Some(doomed) = self.ctx.store().doomed() {
             self.roll_back();
             return Err(CallError::RolledBack(doomed));
@@ -455,24 +367,8 @@ impl<T: DurableObject> Live<T> {
         }
     }
 
-    fn roll_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         self.ctx.roll_back_turn();
-    }
-}
-
-/// Tells the log of a migration; whether it has failed.
-fn tell_migration(identity: &Identity, run: &MigrationRun, failure: Option<&Failure>) -> bool {
-    let (from, to, migration) = (run.number - 1, run.number, run.name);
-    match (run.took, failure) {
-        (Some(duration), _) => {
-            event!(info, identity, from, to, migration, ?duration, "a migration was applied");
-            false
-        }
-        (None, failure) => {
-            let (duration, reason) = (run.begun.elapsed(), failure.map(tracing::field::display));
-            event!(error, identity, from, to, migration, ?duration, reason, "a migration failed");
-            true
-        }
     }
 }
 

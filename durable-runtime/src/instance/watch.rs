@@ -150,7 +150,7 @@ impl Watch {
             Ok(_) => state.has_thread = true,
             // Not tried again: every turn would.
             Err(error) => {
-                note!(error, reason = %error, "the thread that looks for long turns cannot be started")
+                note!(error, reason = %error, "the thread that looks for long turns cannot be started");
             }
         }
     }

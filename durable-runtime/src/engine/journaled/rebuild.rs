@@ -83,7 +83,7 @@ fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: &ObjectKey) -> (R
         }
         Ok(_) => note!(warn, class = %key.class, id = %key.id, "the file holds another object"),
         Err(error) => {
-            note!(warn, class = %key.class, id = %key.id, reason = %error, "the file does not say who it is")
+            note!(warn, class = %key.class, id = %key.id, reason = %error, "the file does not say who it is");
         }
     }
     (row, wake)
