@@ -21,6 +21,7 @@ use crate::call::CallError;
 use crate::engine::{Due, ObjectKey};
 use crate::instance::work::Woken;
 use crate::node::Node;
+use crate::observe::events::note;
 use crate::storage::alarm::time_of;
 use crate::storage::millis;
 use crate::time::Sleep;
@@ -105,7 +106,7 @@ async fn next_due(node: &Weak<Node>) -> Next {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "it cannot be read which alarms are due");
+                    note!(error, reason = %error, "it cannot be read which alarms are due");
                     return Poll::Ready(Next::Failed);
                 }
             }
@@ -147,13 +148,14 @@ impl Trouble {
                 let count = failures.entry(object.clone()).or_default();
                 *count += 1;
                 let wait = back_off(*count);
-                tracing::warn!(%object, reason = %failure, ?wait, "what an object has to do could not be done; it will be tried again");
+                note!(warn, class = %object.class, id = %object.id, reason = %failure, ?wait, "what an object has to do could not be done; it will be tried again");
                 wait
             }
             Woken::NoHandler => {
                 if self.told.lock().insert(Arc::clone(&object.class)) {
                     let class = &*object.class;
-                    tracing::warn!(
+                    note!(
+                        warn,
                         class,
                         "objects have alarms, and this program has no `alarm` handler for them"
                     );

@@ -133,6 +133,7 @@ impl Bed {
             idle_limit: Duration::MAX,
             gate_limit: Duration::MAX,
             background_limit: Duration::MAX,
+            long_turn: Duration::MAX,
             harness: Harness::default(),
             alarm_limit: Duration::MAX,
             pace: PaceLimit::default(),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::activity::{self, Activity, Work};
 use crate::call::{CallError, Failure};
-use crate::instance::events::event;
+use crate::instance::events::{event, note};
 use crate::instance::mailbox::Next;
 use crate::instance::{Live, Object};
 use crate::{Context, DurableObject};
@@ -70,7 +70,7 @@ impl<T: DurableObject> Drop for Holder<T> {
 /// Tells whoever waits for a job that it will not be done. Dropping it is user code.
 pub(super) fn fail_job<T: DurableObject>(job: Box<dyn super::Job<T>>, failure: Failure) {
     if let Err(message) = super::turn::guarded(|| job.fail(failure)) {
-        tracing::error!(message, "dropping a call panicked");
+        note!(error, reason = message, "dropping a call panicked");
     }
 }
 
@@ -120,7 +120,6 @@ fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box
             Ok(live) => return Some(live),
             Err(failure) => failure,
         };
-        event!(error, object.identity, reason = %failure, "an object could not be activated");
         let jobs = object.mailbox.lock().give_up();
         for job in jobs {
             fail_job(job, failure.clone());
@@ -135,9 +134,11 @@ fn activate<T: DurableObject>(object: &Arc<Object<T>>) -> Result<Box<Live<T>>, F
     let engine = object.node.engine().ok_or(CallError::ShutDown)?;
     let ctx = Context::new(object.clone(), engine);
     let (weight, session) = (object.node.residents.weight(), object.session());
-    let mut live = Box::new(Live { instance: None, weight, session, ctx });
+    let resident = object.meters().resident();
+    let mut live = Box::new(Live { instance: None, weight, session, ctx, _resident: resident });
     live.make_ready()?;
     live.weigh();
+    object.meters().activations.increment(1);
     event!(debug, object.identity, "an object was activated");
     object.node.admit(object.clone());
     Ok(live)

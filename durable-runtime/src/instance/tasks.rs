@@ -97,10 +97,11 @@ impl<T: DurableObject> Object<T> {
                     Err(CallError::Panicked { method, message })
                 }
                 Ended::Reset(reason) => {
+                    event!(warn, identity, method, reason = &*reason, "a handler was dropped");
                     Err(CallError::Reset { reason: reason.to_string(), started: true })
                 }
                 Ended::ShutDown | Ended::OverLimit => {
-                    event!(error, identity, method, "a handler was dropped by the shutdown");
+                    event!(error, identity, method, reason = "shutdown", "a handler was dropped");
                     Err(CallError::ShutDown)
                 }
             };

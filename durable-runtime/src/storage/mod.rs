@@ -41,7 +41,7 @@ pub use kv::{Kv, KvKeys, KvList, KvRange};
 pub(crate) use limits::Limits;
 pub use live::{ColumnIndex, Row};
 pub use migration::Migration;
-pub(crate) use migration::{AppliedMigration, check_migrations};
+pub(crate) use migration::{MigrationRun, check_migrations};
 pub use params::Params;
 pub use rusqlite::ToSql;
 pub use sql::Sql;
@@ -144,14 +144,28 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Migration`] when the schema cannot be brought there: the object is then as before the
     /// migration that failed. [`ErrorKind::Storage`] when the file cannot be read or is another object's.
-    pub(crate) fn activate(&mut self, now: SystemTime) -> Result<Vec<AppliedMigration>> {
-        let mut applied = Vec::new();
+    pub(crate) fn activate(&mut self, now: SystemTime) -> Result<Vec<MigrationRun>> {
+        let mut runs = Vec::new();
+        self.activate_noting(now, &mut runs)?;
+        Ok(runs)
+    }
+
+    /// Activates the object, and notes the migrations that it has begun: also when one fails or panics, which is the
+    /// last one then.
+    ///
+    /// # Errors
+    /// As [`activate`](Self::activate).
+    pub(crate) fn activate_noting(
+        &mut self,
+        now: SystemTime,
+        runs: &mut Vec<MigrationRun>,
+    ) -> Result<()> {
         if !self.schema.is_empty() || self.engine.exists(&self.key())? {
             let history = self.load_meta()?;
-            applied = self.migrate(history, now)?;
+            self.migrate(history, now, runs)?;
         }
         self.active = true;
-        Ok(applied)
+        Ok(())
     }
 
     /// Whether it is activated and was not closed since. A turn that deletes the object closes it.

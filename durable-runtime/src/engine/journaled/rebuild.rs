@@ -15,6 +15,7 @@ use crate::engine::pagestore::{FilePerObject, PageStore, object_at};
 use crate::engine::vfs::{ObjectFile, Vfs, open_connection};
 use crate::engine::wakes::Wake;
 use crate::engine::{About, Configure, ObjectKey, sqlite};
+use crate::observe::events::note;
 use crate::{Error, ErrorKind, Result};
 
 /// How many rows are written at once.
@@ -50,7 +51,7 @@ pub(super) fn rebuild_if_lost(
                     index.write(&wakes)?;
                     rows.clear();
                     wakes.clear();
-                    tracing::info!(objects, "making the catalogue anew from the objects' files");
+                    note!(info, objects, "making the catalogue anew from the objects' files");
                 }
             }
         }
@@ -59,7 +60,7 @@ pub(super) fn rebuild_if_lost(
     index.write(&wakes)?;
     index.set_complete()?;
     if objects > 0 {
-        tracing::warn!(objects, "the catalogue was lost and has been made anew");
+        note!(warn, objects, "the catalogue was lost and has been made anew");
     }
     Ok(())
 }
@@ -83,8 +84,10 @@ fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: &ObjectKey) -> (R
             row.created_ms = Some(meta.created_ms);
             row.about = About { name: meta.name.map(Arc::from), location_hint: meta.location_hint };
         }
-        Ok(_) => tracing::warn!(object = %key, "the file holds another object"),
-        Err(error) => tracing::warn!(object = %key, %error, "the file does not say who it is"),
+        Ok(_) => note!(warn, class = %key.class, id = %key.id, "the file holds another object"),
+        Err(error) => {
+            note!(warn, class = %key.class, id = %key.id, reason = %error, "the file does not say who it is");
+        }
     }
     (row, wake)
 }
