@@ -29,11 +29,8 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use self::checkpoint::CheckpointFile;
 use self::core::{Core, Making};
@@ -45,6 +42,8 @@ use super::receipt::{Receipt, Watermark};
 use super::record::frame::{FRAME_ALIGN, FRAME_HEAD_BYTES};
 use super::record::{Draft, Position};
 use super::scan::ScanReport;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
 
 /// The smallest segment: a head, and some frames that can hold any record's head.

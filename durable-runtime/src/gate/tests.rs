@@ -30,6 +30,24 @@ struct Counter {
     calls: i64,
 }
 
+/// How many constructors load behind their gate.
+static LOADING: AtomicU64 = AtomicU64::new(0);
+
+struct Loading;
+
+impl Loading {
+    fn begin() -> Loading {
+        LOADING.fetch_add(1, Ordering::SeqCst);
+        Loading
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        LOADING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 type Script = fn(Handle<Counter>) -> BoxFuture<Result<()>>;
 
 impl DurableObject for Counter {
@@ -51,6 +69,13 @@ impl DurableObject for Counter {
     fn construct(ctx: &Context<Self>) -> Result<Self> {
         if ctx.name() == Some("forgetful") {
             ctx.delete_all()?;
+        }
+        if ctx.name() == Some("forgetful loader") {
+            ctx.delete_all()?;
+            ctx.block_concurrency_while(|_| async {
+                let _loading = Loading::begin();
+                std::future::pending::<Result<()>>().await
+            });
         }
         Ok(Counter::default())
     }
@@ -485,6 +510,26 @@ async fn a_gate_whose_turn_is_lost_does_not_begin_and_resets_the_object() {
     bed.engine.lose();
     let failed = waiting.await.unwrap_err();
     assert!(matches!(failed, CallError::Reset { .. }), "{failed:?}");
+}
+
+/// Its database cannot be opened after the constructor has deleted it and closed the gate. The next call must
+/// not construct another instance, whose code would run beside the one behind the gate.
+#[tokio::test]
+async fn a_constructor_that_closes_its_gate_is_the_last_step_of_an_activation() {
+    let bed = Bed::new();
+    bed.engine.refuse_open(2);
+    let object = bed.object("forgetful loader");
+    for _ in 0..2 {
+        let mut waiting = call(&object, read);
+        assert!(poll(&mut waiting).is_pending());
+        settle().await;
+        bed.engine.flush();
+        settle().await;
+        assert_eq!(LOADING.load(Ordering::SeqCst), 1);
+        assert!(poll(&mut waiting).is_pending(), "it passed the gate");
+    }
+    bed.runtime.shutdown_within(Duration::ZERO).await.unwrap();
+    assert_eq!(LOADING.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

@@ -209,7 +209,13 @@ impl<J, L> Mailbox<J, L> {
         self.gates[self.level(pass)..].iter().map(|gate| gate.id)
     }
 
-    /// Takes out all jobs and opens all gates: for an object that is reset or could not be activated.
+    /// Starts over: takes out all jobs and opens all gates, and takes the instance if nobody uses it. Once what is
+    /// in it is gone, [`finish`](Self::finish) follows. Whoever uses it finds it not ready at the next job.
+    pub(crate) fn reset(&mut self) -> (Vec<J>, Option<L>) {
+        (self.give_up(), self.take_idle())
+    }
+
+    /// Takes out all jobs, of an object that could not be activated; [`vacate`](Self::vacate) follows.
     pub(crate) fn give_up(&mut self) -> Vec<J> {
         let gated = self.gates.drain(..).flat_map(|gate| gate.jobs);
         gated.chain(self.jobs.drain(..)).map(|(_, job)| job).collect()

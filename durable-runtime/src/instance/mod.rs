@@ -249,7 +249,7 @@ impl<T: DurableObject> Object<T> {
             }
             session.over.set(reason);
             *self.session.lock() = Arc::default();
-            (mailbox.give_up(), mailbox.take_idle())
+            mailbox.reset()
         };
         event!(warn, self.identity, reason = &**reason, "an object was reset");
         session.over.wake();
