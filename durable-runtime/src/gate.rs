@@ -66,5 +66,7 @@ pub(crate) enum Passage {
     Unconfirmed(Vec<Arc<Unconfirmed>>),
 }
 
+#[cfg(all(test, loom))]
+mod loom_tests;
 #[cfg(test)]
 mod tests;

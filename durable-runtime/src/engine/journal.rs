@@ -19,6 +19,8 @@
 
 pub(crate) mod checkpoint;
 mod core;
+#[cfg(all(test, loom))]
+mod loom_tests;
 pub(crate) mod segment;
 mod state;
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub(crate) use files::{Disk, RealDisk};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
 pub(crate) use meta::{META_FORMAT, WAKE};
 pub(crate) use receipt::Receipt;
+#[cfg(all(test, loom))]
+pub(crate) use receipt::Watermark;
 pub(crate) use scratch::Scratch;
 pub(crate) use vfs::tune_process;
 pub(crate) use wakes::Due;

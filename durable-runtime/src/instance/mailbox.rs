@@ -33,7 +33,7 @@ impl GateId {
 enum Seat<L> {
     /// No instance in memory.
     Cold,
-    /// An instance that nobody uses.
+    /// An instance that nobody uses: then nobody waits who may run.
     Idle(L),
     /// Somebody runs, activates or evicts the instance.
     Taken,
@@ -104,11 +104,14 @@ impl<J, L> Mailbox<J, L> {
         pass: Option<GateId>,
         is_ready: impl FnOnce(&L) -> bool,
     ) -> Option<L> {
-        if self.level(pass) != self.gates.len() || self.has_next() {
+        if self.level(pass) != self.gates.len() {
             return None;
         }
         match &self.seat {
-            Seat::Idle(live) if is_ready(live) => self.take_seat(),
+            Seat::Idle(live) if is_ready(live) => {
+                debug_assert!(!self.has_next(), "who waits and may run has somebody");
+                self.take_seat()
+            }
             _ => None,
         }
     }

@@ -80,3 +80,6 @@ impl Drop for SessionPin {
         self.session.pins.fetch_sub(1, Ordering::Release);
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;

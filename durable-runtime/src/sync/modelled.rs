@@ -129,6 +129,14 @@ impl Future for Notified<'_> {
     }
 }
 
+/// Runs a test once for every order in which its threads can meet, if at most `interruptions` times one of them
+/// has to wait where it could go on. Two or three find what there is to find; all orders would take hours.
+pub(crate) fn in_every_order(interruptions: usize, test: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound.get_or_insert(interruptions);
+    model.check(test);
+}
+
 /// Polls a future each time that it is woken, and never without: a wake-up that is lost is a deadlock, which loom
 /// finds.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
