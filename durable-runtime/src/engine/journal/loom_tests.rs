@@ -115,8 +115,8 @@ fn a_flush_that_fails_is_told_to_all_and_never_taken_back() {
         };
         assert_eq!(failed.kind(), ErrorKind::Storage);
         assert_eq!(second.join().unwrap(), Err(failed.clone()));
-        flusher.join().unwrap();
         assert_eq!(journal.close(), Err(failed));
+        flusher.join().unwrap();
     });
 }
 
