@@ -37,6 +37,8 @@ use rusqlite::Connection;
 pub(crate) use catalogue::Catalogue;
 pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
 pub(crate) use directory::Directory;
+#[cfg(test)]
+pub(crate) use files::held;
 #[cfg(feature = "testing")]
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};

@@ -1,5 +1,7 @@
 //! What leaves an object and when, on an engine whose commits become durable when the test says so.
 
+mod disk;
+
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as Task, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
+use crate::engine::Engine;
 use crate::engine::fake::Fake;
 use crate::harness::Harness;
 use crate::instance::registry::{AnyClass, Class};
@@ -122,6 +125,26 @@ fn read(_: &mut Counter, ctx: &Context<Counter>) -> Result<Option<i64>> {
     ctx.kv().get("n")
 }
 
+fn node(engine: Arc<dyn Engine>, time: Time) -> Node {
+    let class: Arc<dyn AnyClass> = Arc::new(Class::<Counter>::new("Counter".into()));
+    let settings = Settings {
+        limits: Arc::default(),
+        environment: Environment::default(),
+        time,
+        form: Form::Moved,
+        queue_max: 10,
+        residents_max: 10,
+        resident_bytes_max: usize::MAX,
+        idle_limit: Duration::MAX,
+        gate_limit: Duration::MAX,
+        background_limit: Duration::MAX,
+        harness: Harness::default(),
+        alarm_limit: Duration::MAX,
+    };
+    let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
+    Node::new(settings, engine, classes, tokio::runtime::Handle::current())
+}
+
 struct Bed {
     engine: Arc<Fake>,
     runtime: Runtime,
@@ -135,24 +158,7 @@ impl Bed {
         let clock = Arc::clone(&seconds);
         let clock =
             move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::Relaxed));
-        let class: Arc<dyn AnyClass> = Arc::new(Class::<Counter>::new("Counter".into()));
-        let settings = Settings {
-            limits: Arc::default(),
-            environment: Environment::default(),
-            time: Time::manual(Arc::new(clock)),
-            form: Form::Moved,
-            queue_max: 10,
-            residents_max: 10,
-            resident_bytes_max: usize::MAX,
-            idle_limit: Duration::MAX,
-            gate_limit: Duration::MAX,
-            background_limit: Duration::MAX,
-            harness: Harness::default(),
-            alarm_limit: Duration::MAX,
-        };
-        let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
-        let executor = tokio::runtime::Handle::current();
-        let node = Node::new(settings, engine.clone(), classes, executor);
+        let node = node(engine.clone(), Time::manual(Arc::new(clock)));
         Bed { engine, runtime: Runtime::new(node, "nowhere".into()), seconds }
     }
 
