@@ -1,5 +1,6 @@
 //! What leaves an object and when, on an engine whose commits become durable when the test says so.
 
+mod closed;
 mod disk;
 
 use std::any::TypeId;
@@ -33,24 +34,6 @@ struct Counter {
     calls: i64,
 }
 
-/// How many constructors load behind their gate.
-static LOADING: AtomicU64 = AtomicU64::new(0);
-
-struct Loading;
-
-impl Loading {
-    fn begin() -> Loading {
-        LOADING.fetch_add(1, Ordering::SeqCst);
-        Loading
-    }
-}
-
-impl Drop for Loading {
-    fn drop(&mut self) {
-        LOADING.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 type Script = fn(Handle<Counter>) -> BoxFuture<Result<()>>;
 
 impl DurableObject for Counter {
@@ -76,7 +59,7 @@ impl DurableObject for Counter {
         if ctx.name() == Some("forgetful loader") {
             ctx.delete_all()?;
             ctx.block_concurrency_while(|_| async {
-                let _loading = Loading::begin();
+                let _loading = closed::Loading::begin();
                 std::future::pending::<Result<()>>().await
             });
         }
@@ -478,66 +461,8 @@ async fn a_call_counts_until_it_is_answered() {
     assert!(more.iter_mut().all(|call| poll(call).is_pending()));
 }
 
-#[tokio::test]
-async fn the_code_behind_a_gate_starts_when_its_turn_is_durable() {
-    let bed = Bed::new();
-    let object = bed.awake().await;
-    let (sender, mut begun) = tokio::sync::oneshot::channel();
-    let mut closing = call(&object, |object, ctx| {
-        ctx.block_concurrency_while(|gate| async move {
-            sender.send(()).unwrap();
-            gate.turn(add).await.map(drop)
-        });
-        add(object, ctx)
-    });
-    assert!(poll(&mut closing).is_pending());
-    let mut waiting = call(&object, read);
-    assert!(poll(&mut waiting).is_pending(), "the gate is closed at once");
-    settle().await;
-    assert!(begun.try_recv().is_err(), "its code began too early");
-    bed.engine.flush();
-    begun.await.unwrap();
-    settle().await;
-    bed.engine.flush();
-    assert_eq!(waiting.await, Ok(Some(2)));
-}
-
-#[tokio::test]
-async fn a_gate_whose_turn_is_lost_does_not_begin_and_resets_the_object() {
-    let bed = Bed::new();
-    let object = bed.awake().await;
-    let mut closing = call(&object, |object, ctx| {
-        ctx.block_concurrency_while(|_| std::future::pending::<Result<()>>());
-        add(object, ctx)
-    });
-    assert!(poll(&mut closing).is_pending());
-    let mut waiting = call(&object, read);
-    assert!(poll(&mut waiting).is_pending());
-    bed.engine.lose();
-    let failed = waiting.await.unwrap_err();
-    assert!(matches!(failed, CallError::Reset { .. }), "{failed:?}");
-}
-
 /// Its database cannot be opened after the constructor has deleted it and closed the gate. The next call must
 /// not construct another instance, whose code would run beside the one behind the gate.
-#[tokio::test]
-async fn a_constructor_that_closes_its_gate_is_the_last_step_of_an_activation() {
-    let bed = Bed::new();
-    bed.engine.refuse_open(2);
-    let object = bed.object("forgetful loader");
-    for _ in 0..2 {
-        let mut waiting = call(&object, read);
-        assert!(poll(&mut waiting).is_pending());
-        settle().await;
-        bed.engine.flush();
-        settle().await;
-        assert_eq!(LOADING.load(Ordering::SeqCst), 1);
-        assert!(poll(&mut waiting).is_pending(), "it passed the gate");
-    }
-    bed.runtime.shutdown_within(Duration::ZERO).await.unwrap();
-    assert_eq!(LOADING.load(Ordering::SeqCst), 0);
-}
-
 #[tokio::test]
 async fn sync_waits_for_all_earlier_commits() {
     fn syncing(this: Handle<Counter>) -> BoxFuture<Result<()>> {

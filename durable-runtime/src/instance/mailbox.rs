@@ -9,6 +9,9 @@
 //! - A job that may run always has somebody who will run it: whoever holds the instance, or a
 //!   drain task that [`Mailbox::submit`], [`Mailbox::finish`] or [`Mailbox::open_gate`] told the caller to
 //!   start. The submitter itself need never be polled again.
+//!
+//! Each event is a method, whose answer says what the caller has to do. The tests put all of them together as one
+//! function from an event to what follows, and hold that against a simpler model over long random histories.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

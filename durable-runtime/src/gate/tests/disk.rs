@@ -129,20 +129,20 @@ async fn while_a_flush_is_held_back_nothing_leaves() {
 
 #[tokio::test]
 async fn after_a_flush_that_failed_nothing_ever_leaves() {
-    fn is_lost<R: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<R, CallError<E>>) {
+    fn is_lost<R: std::fmt::Debug, E: std::fmt::Debug>(outcome: &Result<R, CallError<E>>) {
         assert!(matches!(outcome, Err(CallError::StorageFailed(_))), "{outcome:?}");
     }
     let mut begun = Begun::new().await;
     begun.bed.disk.fail();
-    is_lost((&mut begun.write).await);
-    is_lost((&mut begun.read).await);
-    is_lost((&mut begun.failing).await);
-    is_lost((&mut begun.background).await);
-    is_lost((&mut begun.handler).await);
+    is_lost(&(&mut begun.write).await);
+    is_lost(&(&mut begun.read).await);
+    is_lost(&(&mut begun.failing).await);
+    is_lost(&(&mut begun.background).await);
+    is_lost(&(&mut begun.handler).await);
     settle().await;
     assert!(!begun.has_started());
     assert_eq!(begun.calls_of_b().await, 0);
-    is_lost(call(&begun.bed.object("a"), read).await);
+    is_lost(&call(&begun.bed.object("a"), read).await);
     begun.bed.disk.release();
-    is_lost(call(&begun.bed.object("a"), read).await);
+    is_lost(&call(&begun.bed.object("a"), read).await);
 }
