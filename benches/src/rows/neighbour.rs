@@ -44,17 +44,17 @@ fn set_up(figure: fn(Latency) -> f32) -> Sides {
         Box::new(move |time| f64::from(figure(call(&fleet, time, None))))
     };
     let crowded = Box::new(move |time| {
-        let crowd = crowd(&fleet);
+        let mut crowd = crowd(&fleet);
         // Those who come too early are refused once more often.
         let _ = call(&fleet, time / 4, None);
         let latency = call(&fleet, time, Some(&noted));
-        fleet.executor.block_on(async move { drop(crowd) });
+        fleet.executor.block_on(crowd.shutdown());
         f64::from(figure(latency))
     });
     Sides { latencies: Some(latencies), directory, ..Sides::pair(crowded, alone) }
 }
 
-/// Callers of the first object, until they are dropped.
+/// Callers of the first object, until they are shut down.
 fn crowd(fleet: &Fleet<Counter>) -> JoinSet<()> {
     let mut crowd = JoinSet::new();
     for _ in 0..CROWD {
