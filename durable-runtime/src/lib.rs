@@ -30,6 +30,7 @@ mod rpc;
 mod runtime;
 mod storage;
 mod stub;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;

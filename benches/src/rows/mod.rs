@@ -6,6 +6,7 @@ mod in_turn;
 mod increment;
 mod journal;
 mod memory;
+mod neighbour;
 mod rpc;
 mod start;
 mod stock;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Row> {
         increment::rows(),
         in_turn::rows(),
         cold::rows(),
+        neighbour::rows(),
         memory::rows(),
         start::rows(),
         journal::rows(),

@@ -19,6 +19,8 @@
 
 pub(crate) mod checkpoint;
 mod core;
+#[cfg(all(test, loom))]
+mod loom_tests;
 pub(crate) mod segment;
 mod state;
 #[cfg(test)]
@@ -29,11 +31,8 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use self::checkpoint::CheckpointFile;
 use self::core::{Core, Making};
@@ -47,6 +46,8 @@ use super::record::{Draft, Position};
 use super::scan::ScanReport;
 use crate::observe::events::note;
 use crate::observe::meters::JournalMeters;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
 
 /// The smallest segment: a head, and some frames that can hold any record's head.

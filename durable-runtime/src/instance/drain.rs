@@ -14,7 +14,7 @@ use crate::{Context, DurableObject};
 const TURNS_BEFORE_YIELD: usize = 32;
 
 /// Whoever uses the instance. Dropped before its work is done (a panic, or the executor is gone), it
-/// gives the seat back and tells all who wait.
+/// resets the object, which tells all who wait, and gives the seat back.
 pub(crate) struct Holder<T: DurableObject> {
     object: Arc<Object<T>>,
     live: Option<Box<Live<T>>>,
@@ -55,11 +55,7 @@ impl<T: DurableObject> Drop for Holder<T> {
             live.dismiss();
         }
         loop {
-            let jobs = self.object.mailbox.lock().give_up();
-            for job in jobs {
-                let reason = "its work was given up".to_owned();
-                fail_job(job, CallError::Reset { reason, started: false });
-            }
+            self.object.reset(&Arc::from("its work was given up"));
             if !self.object.mailbox.lock().vacate() {
                 return;
             }

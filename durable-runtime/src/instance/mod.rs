@@ -295,7 +295,7 @@ impl<T: DurableObject> Object<T> {
             }
             session.over.set(reason);
             *self.session.lock() = Arc::default();
-            (mailbox.give_up(), mailbox.take_idle())
+            mailbox.reset()
         };
         self.meters().resets.increment(1);
         event!(warn, self.identity, reason = &**reason, "an object was reset");

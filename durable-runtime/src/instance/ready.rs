@@ -16,7 +16,7 @@ use crate::storage::MigrationRun;
 impl<T: DurableObject> Live<T> {
     /// Opens the database if it is not open, and makes the instance if there is none.
     ///
-    /// An instance without an open database is one whose last turn deleted all that was stored.
+    /// An instance without an open database is one whose last turn, or constructor, deleted all that was stored.
     pub(crate) fn make_ready(&mut self) -> Result<(), Failure> {
         if self.session.is_over() {
             dispose(self.instance.take());
@@ -28,9 +28,9 @@ impl<T: DurableObject> Live<T> {
         if self.instance.is_some() {
             return Ok(());
         }
-        self.construct()?;
-        // A constructor may delete all that was stored, too.
-        if self.ctx.store().is_active() { Ok(()) } else { self.open() }
+        // The last step: it may have closed the gate, whose code must not outlive an activation that fails. If it has
+        // deleted all that was stored, the next turn opens the database.
+        self.construct()
     }
 
     /// Opens the database and runs the migrations that it has not had.

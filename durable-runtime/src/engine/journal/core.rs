@@ -6,10 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::checkpoint::CheckpointFile;
 use super::segment::{self, Segment, SegmentHead};
@@ -20,6 +17,8 @@ use crate::engine::files::{Disk, is_full};
 use crate::engine::receipt::{Receipt, Watermark};
 use crate::engine::record::{OpenFrame, Position};
 use crate::observe::events::note;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
 
 #[derive(Debug)]
