@@ -10,6 +10,7 @@ mod neighbour;
 mod rpc;
 mod start;
 mod stock;
+mod work;
 
 use crate::measure::Row;
 
@@ -20,6 +21,7 @@ pub(crate) fn all() -> Vec<Row> {
         in_turn::rows(),
         cold::rows(),
         neighbour::rows(),
+        work::rows(),
         memory::rows(),
         start::rows(),
         journal::rows(),

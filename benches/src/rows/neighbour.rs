@@ -27,27 +27,41 @@ pub(crate) fn rows() -> Vec<Row> {
     };
     vec![
         row("neighbour of an object with 10,000 callers, p50", |_| {
-            set_up(|latency| latency.p50_us)
+            set_up(Caller::AmongThem, |latency| latency.p50_us)
         }),
         row("neighbour of an object with 10,000 callers, p99", |_| {
-            set_up(|latency| latency.p99_us)
+            set_up(Caller::AmongThem, |latency| latency.p99_us)
+        }),
+        row("the same, its caller on a thread of its own, p50", |_| {
+            set_up(Caller::OnItsOwn, |latency| latency.p50_us)
+        }),
+        row("the same, its caller on a thread of its own, p99", |_| {
+            set_up(Caller::OnItsOwn, |latency| latency.p99_us)
         }),
     ]
 }
 
-fn set_up(figure: fn(Latency) -> f32) -> Sides {
+/// Where the calls of the neighbour come from.
+#[derive(Clone, Copy)]
+enum Caller {
+    /// A task of the same executor: it waits for its place among those of the crowd.
+    AmongThem,
+    OnItsOwn,
+}
+
+fn set_up(caller: Caller, figure: fn(Latency) -> f32) -> Sides {
     let fleet = Arc::new(Fleet::counters(2));
     let (directory, latencies) = (Some(fleet.path()), Latencies::default());
     let noted = latencies.clone();
     let alone = {
         let fleet = Arc::clone(&fleet);
-        Box::new(move |time| f64::from(figure(call(&fleet, time, None))))
+        Box::new(move |time| f64::from(figure(call(&fleet, caller, time, None))))
     };
     let crowded = Box::new(move |time| {
         let mut crowd = crowd(&fleet);
         // Those who come too early are refused once more often.
-        let _ = call(&fleet, time / 4, None);
-        let latency = call(&fleet, time, Some(&noted));
+        let _ = call(&fleet, caller, time / 4, None);
+        let latency = call(&fleet, caller, time, Some(&noted));
         fleet.executor.block_on(crowd.shutdown());
         f64::from(figure(latency))
     });
@@ -80,9 +94,14 @@ async fn insist(stub: CounterStub) {
 }
 
 /// How long calls of the second object take, one after the other.
-fn call(fleet: &Fleet<Counter>, time: Duration, noted: Option<&Latencies>) -> Latency {
+fn call(
+    fleet: &Fleet<Counter>,
+    caller: Caller,
+    time: Duration,
+    noted: Option<&Latencies>,
+) -> Latency {
     let stub = fleet.stubs[1].clone();
-    let caller = fleet.executor.spawn(async move {
+    let calls = async move {
         let (begin, mut times) = (Instant::now(), Vec::new());
         while begin.elapsed() < time {
             let begin = Instant::now();
@@ -92,8 +111,14 @@ fn call(fleet: &Fleet<Counter>, time: Duration, noted: Option<&Latencies>) -> La
             times.push(begin.elapsed().as_secs_f32() * 1e6);
         }
         times
-    });
-    let times = ok(fleet.executor.block_on(caller));
+    };
+    let times = match caller {
+        Caller::AmongThem => ok(fleet.executor.block_on(fleet.executor.spawn(calls))),
+        Caller::OnItsOwn => {
+            let own = ok(tokio::runtime::Builder::new_current_thread().enable_all().build());
+            own.block_on(calls)
+        }
+    };
     if let Some(noted) = noted {
         noted.add(&times);
     }

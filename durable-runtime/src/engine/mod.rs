@@ -45,7 +45,7 @@ pub(crate) use files::{Disk, RealDisk};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
 #[cfg(test)]
 pub(crate) use meta::WAKES;
-pub(crate) use meta::{META_FORMAT, is_no_table, read_wake};
+pub(crate) use meta::{Absent, META_FORMAT, Work, is_no_table, read_wake};
 pub(crate) use receipt::Receipt;
 #[cfg(all(test, loom))]
 pub(crate) use receipt::Watermark;

@@ -203,7 +203,7 @@ mod tests {
             store.give_up_alarm(alarm, 7, "no luck").unwrap();
             store.set_alarm(5).unwrap();
             assert!(store.failed_alarm().unwrap().is_some());
-            let ours = [READ, READ_GIVEN_UP, SET, CLEAR, GIVE_UP, FORGET_GIVEN_UP, WAKES[0]];
+            let ours = [READ, READ_GIVEN_UP, SET, CLEAR, GIVE_UP, FORGET_GIVEN_UP, WAKES[0].1];
             for ours in ours {
                 for sql in [ours, ours.trim_start_matches("/*durable*/")] {
                     let error = store.sql().exec(sql, []).unwrap_err();

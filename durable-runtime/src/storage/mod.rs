@@ -51,7 +51,7 @@ pub use value::Value;
 use self::guard::Guard;
 use self::limits::{Deadline, Work};
 use self::meta::Stored;
-use crate::engine::{About, Configure, Database, Engine, ObjectKey, Receipt, sqlite};
+use crate::engine::{About, Absent, Configure, Database, Engine, ObjectKey, Receipt, sqlite};
 use crate::id::Identity;
 use crate::object::MigrationInfo;
 use crate::rpc::Access;
@@ -68,6 +68,8 @@ pub(crate) struct Store {
     functions: Cell<bool>,
     database: OnceCell<Box<dyn Database>>,
     turn: Turn,
+    /// Work whose tables are known not to be there.
+    absent: Cell<Absent>,
     /// Whether the last turn, or the one that runs, touched the database.
     used: Cell<bool>,
     /// Whether the database is checked and of the program's schema, or need not be opened for that.
@@ -130,6 +132,7 @@ impl Store {
             functions: Cell::new(false),
             database: OnceCell::new(),
             turn: Turn::default(),
+            absent: Cell::default(),
             used: Cell::new(false),
             active: false,
             stored: Stored::default(),
@@ -178,6 +181,7 @@ impl Store {
         self.active = false;
         self.database.take();
         self.turn = Turn::default();
+        self.forget_absent();
         self.stored = Stored::default();
     }
 
@@ -273,6 +277,9 @@ impl Store {
         if self.turn.begun.get() {
             // If this fails the database says so at its next use.
             let _ = self.with_database(|database| database.rollback());
+            if self.turn.wrote.get() {
+                self.forget_absent();
+            }
             self.settle();
         }
         self.turn = Turn::default();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::engine::catalogue::{ObjectIndex, Row};
 use crate::engine::directory::io_error;
 use crate::engine::files::Disk;
-use crate::engine::meta::{Meta, read_wake};
+use crate::engine::meta::{Absent, Meta, read_wake};
 use crate::engine::overlay::Overlay;
 use crate::engine::pagestore::{FilePerObject, PageStore, object_at};
 use crate::engine::vfs::{ObjectFile, Vfs, open_connection};
@@ -100,7 +100,7 @@ fn read_meta(store: FilePerObject, vfs: &Arc<Vfs>) -> Result<(Meta, Wake)> {
     let nothing: Configure = Arc::new(|_| Ok(()));
     let connection = open_connection(&Arc::new(file), &nothing)?;
     let meta = Meta::read(&connection).map_err(sqlite::error)?.ok_or_else(nameless)?;
-    Ok((meta, read_wake(&connection).map_err(sqlite::error)?))
+    Ok((meta, read_wake(&connection, &mut Absent::default()).map_err(sqlite::error)?))
 }
 
 fn nameless() -> Error {
