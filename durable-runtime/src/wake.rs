@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::activity::waiting;
 use crate::call::CallError;
-use crate::engine::{Due, ObjectKey};
+use crate::engine::{Due, NEVER, ObjectKey};
 use crate::instance::work::Woken;
 use crate::node::Node;
 use crate::observe::events::note;
@@ -126,7 +126,7 @@ fn start(node: &Arc<Node>, object: ObjectKey, seat: OwnedSemaphorePermit) {
     node.spawn(async move {
         let woken = match woken_by.class_of(&object.class) {
             Some(class) => class.wake(&woken_by, object.id).await,
-            None => Woken::NoHandler,
+            None => Woken::NoClass,
         };
         woken_by.trouble.settle(&woken_by, &object, woken);
         drop(seat);
@@ -152,15 +152,12 @@ impl Trouble {
                 wait
             }
             Woken::NoHandler => {
-                if self.told.lock().insert(Arc::clone(&object.class)) {
-                    let class = &*object.class;
-                    note!(
-                        warn,
-                        class,
-                        "objects have alarms, and this program has no `alarm` handler for them"
-                    );
-                }
-                return;
+                self.tell_once(&object.class);
+                Duration::ZERO
+            }
+            Woken::NoClass => {
+                self.tell_once(&object.class);
+                Duration::MAX
             }
         };
         let Some(engine) = node.engine() else { return };
@@ -168,7 +165,21 @@ impl Trouble {
             engine.give_back(object);
         } else {
             let until = node.settings.time.now_or_system().checked_add(wait);
-            engine.put_off(object, until.map_or(i64::MAX, millis));
+            engine.put_off(object, until.map_or(NEVER, millis));
+        }
+    }
+}
+
+impl Trouble {
+    /// Tells the log of a class that cannot do what its objects wait for.
+    fn tell_once(&self, class: &Arc<str>) {
+        if self.told.lock().insert(Arc::clone(class)) {
+            let class = &**class;
+            note!(
+                warn,
+                class,
+                "objects have alarms, and this program has no `alarm` handler for them"
+            );
         }
     }
 }

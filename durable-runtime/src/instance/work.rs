@@ -32,8 +32,10 @@ pub(crate) enum Woken {
     Done,
     /// It could not be seen to, and is to be tried again.
     Failed(Failure),
-    /// An alarm is due, and the class has no handler for it.
+    /// There is an alarm, and the class has no handler for it. All else is seen to.
     NoHandler,
+    /// The program has no such class.
+    NoClass,
 }
 
 /// What an object is busy with by itself, and how much it has done lately.
