@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 #[tokio::test]
 async fn all_cases_are_as_recorded_or_differ_by_design() {
-    let driver = Driver::start().await.unwrap();
+    let mut driver = Driver::start().await.unwrap();
     let mut report = Report::default();
     for path in own_files() {
         let file = CaseFile::read(&path).unwrap();

@@ -83,7 +83,7 @@ fn unnoticed(case: &Case, results: &[Json]) -> usize {
 /// plan and a list of tables.
 #[tokio::test]
 async fn every_change_of_a_recorded_result_is_noticed() {
-    let driver = Driver::start().await.unwrap();
+    let mut driver = Driver::start().await.unwrap();
     let (mut changes, mut in_passed, mut in_differing) = (0, 0, 0);
     for path in own_files() {
         for case in CaseFile::read(&path).unwrap().cases {
