@@ -15,6 +15,7 @@ pub(crate) mod events;
 pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod mailbox;
+pub(crate) mod order;
 pub(crate) mod registry;
 pub(crate) mod session;
 pub(crate) mod tasks;
