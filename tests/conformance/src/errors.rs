@@ -1,9 +1,11 @@
 //! How the errors of `durable` are called in the recordings.
 //!
-//! Only the kind is compared, and the message where the script itself threw it.
+//! The kind is compared, whether the object was reset, and the message where the script itself threw it.
 
 use durable::{CallError, Constraint, Error, ErrorKind};
 use serde_json::{Value as Json, json};
+
+use crate::compare::RESET;
 
 /// The kind of an error after which SQLite has undone the whole turn. No recording has it.
 pub(crate) const ROLLED_BACK: &str = "rolled_back";
@@ -36,7 +38,9 @@ pub(crate) fn record_call(error: &CallError) -> Json {
 fn of_a_reset(reason: &str) -> Json {
     let given = RESETS.iter().find_map(|prefix| reason.strip_prefix(prefix)).unwrap_or(reason);
     let kind = if given.starts_with(BY_SCRIPT) { "user" } else { "object_reset" };
-    error_of(kind, given)
+    let mut error = error_of(kind, given);
+    error[RESET] = true.into();
+    error
 }
 
 /// What a `throw` is for the runtime: an error with its message.
