@@ -26,7 +26,7 @@ struct Options {
     json: bool,
 }
 
-// One thread, as in the reference: what starts together keeps its order.
+// One thread, as in the reference, so that each run is like the one before.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let options = Options::parse();

@@ -4,7 +4,7 @@
 //! The guarantee: it outlives the instances of objects, as the recorder's memory outlived those of the
 //! reference, and is forgotten with the process.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -42,7 +42,7 @@ struct Object {
     script: Script,
     log: Vec<Event>,
     /// Times of its alarm, in milliseconds, that the case has given a name.
-    labels: HashMap<String, i64>,
+    labels: BTreeMap<String, i64>,
     runs: usize,
     last_run: Option<SystemTime>,
     /// Whether its alarm has failed and is to be tried again.

@@ -86,7 +86,7 @@ impl Facts {
                     tables.values().any(|rule| *rule == Rule::NothingBreaksTheObject)
                 })
         };
-        let ours = error_kind(got).is_some_and(clear) && !is_reset(expected);
+        let ours = error_kind(got).is_some_and(clear);
         (ours && (broke || kept_half())).then_some(Rule::NothingBreaksTheObject)
     }
 

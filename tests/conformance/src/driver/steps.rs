@@ -30,6 +30,9 @@ const CALL_TIME_MAX: Duration = Duration::from_mins(10);
 const EVICTION_TIME_MAX: Duration = Duration::from_secs(30);
 const EVICTION_LOOK: Duration = Duration::from_millis(10);
 
+/// How long the process may take to stop, as at the recording.
+const STOP_TIME_MAX: Duration = Duration::from_millis(2_500);
+
 /// One run of a case.
 pub(super) struct Run<'a> {
     stage: &'a mut Stage,
@@ -190,6 +193,14 @@ impl<'a> Run<'a> {
 
     /// The reference's hook waits for what runs in the object.
     async fn evict(&self, alias: Option<&str>) -> Result<Json> {
+        if self.is_evicted_within(alias, EVICTION_TIME_MAX).await? {
+            return Ok(Json::Null);
+        }
+        Err(Error::other("what runs in the object does not end"))
+    }
+
+    /// Evicts one object, or all, as soon as nothing runs there any more.
+    async fn is_evicted_within(&self, alias: Option<&str>, limit: Duration) -> Result<bool> {
         let runtime = &self.stage.runtime;
         let stub = alias.map(|alias| Ok::<_, Error>(self.namespace().get(&self.id(alias)?)));
         let stub = stub.transpose()?;
@@ -199,11 +210,8 @@ impl<'a> Run<'a> {
                 Some(stub) => runtime.evict(stub).await?,
                 None => runtime.evict_all().await?,
             };
-            if is_evicted {
-                return Ok(Json::Null);
-            }
-            if waited >= EVICTION_TIME_MAX {
-                return Err(Error::other("what runs in the object does not end"));
+            if is_evicted || waited >= limit {
+                return Ok(is_evicted);
             }
             runtime.advance(EVICTION_LOOK).await?;
             waited += EVICTION_LOOK;
@@ -214,23 +222,27 @@ impl<'a> Run<'a> {
         let (runtime, namespace) = (&self.stage.runtime, self.namespace());
         for id in self.stage.world.objects() {
             let Ok(id) = namespace.id_from_string(&id) else { continue };
-            // It ends with the error that it is to end with.
             let abort = |_: &mut Replayer, ctx: &Context<Replayer>| -> Result<()> {
                 Err(ctx.abort("all objects are aborted"))
             };
-            let _ = runtime.run_in_object(&namespace.get(&id), abort).await;
+            let stub = namespace.get(&id);
+            // It ends with the error that it is to end with.
+            let aborted =
+                self.with_time(runtime.run_in_object(&stub, abort), CALL_TIME_MAX).await?;
+            drop(aborted);
         }
-        runtime.settle().await?;
         Ok(Json::Null)
     }
 
+    /// Who is asked to stop is killed if it takes too long.
     async fn restart(&mut self, kill: bool) -> Result<Json> {
         self.stage.runtime.settle().await?;
+        let ends = !kill && self.is_evicted_within(None, STOP_TIME_MAX).await?;
         self.stage.world.forget_the_process();
-        if kill {
-            self.stage.runtime.crash().await?;
-        } else {
+        if ends {
             self.stage.runtime.restart().await?;
+        } else {
+            self.stage.runtime.crash().await?;
         }
         self.stage.runtime.settle().await?;
         Ok(Json::Null)

@@ -18,8 +18,10 @@ impl<T: Interpreter> Turn<'_, T> {
             return Ok(Json::Null);
         };
         let (id, now) = (self.ctx.id().to_string(), self.ctx.now());
-        let when = if let Some(wait) = in_ms {
-            After(since(*wait))
+        let when = if let Some(wait) = in_ms.filter(|wait| *wait >= 0.0) {
+            After(since(wait))
+        } else if let Some(wait) = in_ms {
+            At(now.checked_sub(since(-wait)).unwrap_or(UNIX_EPOCH))
         } else {
             let named = at_label.as_ref().and_then(|label| self.world.time_of_label(&id, label));
             At(self.time(named.map(exact).or(at.as_ref().and_then(number)))?)
@@ -51,16 +53,13 @@ impl<T: Interpreter> Turn<'_, T> {
     fn time(&self, time: Option<f64>) -> Result<SystemTime, Failure> {
         let no_time = || Failure::error("type_error", "this is no time for an alarm");
         let time = time.filter(|time| time.is_finite()).ok_or_else(no_time)?;
-        if time == 0.0 && self.emulates(Rule::AlarmsAreAsSet) {
+        if time <= 0.0 && self.emulates(Rule::AlarmsAreAsSet) {
             return Err(no_time());
         }
         let is_cut = time.fract() != 0.0 && self.emulates(Rule::AlarmsAreAsSet);
         let since = since(if is_cut { time.trunc() } else { time }.abs());
-        let time = if time < 0.0 {
-            UNIX_EPOCH.checked_sub(since)
-        } else {
-            UNIX_EPOCH.checked_add(since)
-        };
+        let time =
+            if time < 0.0 { UNIX_EPOCH.checked_sub(since) } else { UNIX_EPOCH.checked_add(since) };
         time.ok_or_else(no_time)
     }
 

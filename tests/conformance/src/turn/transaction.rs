@@ -75,11 +75,7 @@ impl<T: Interpreter> Turn<'_, T> {
     }
 
     /// Runs operations in a transaction, which an error that leaves them undoes.
-    fn nested(
-        &mut self,
-        ops: &[Op],
-        scope: Scope,
-    ) -> Result<(Vec<Json>, Option<Json>), Failure> {
+    fn nested(&mut self, ops: &[Op], scope: Scope) -> Result<(Vec<Json>, Option<Json>), Failure> {
         let mut results = Vec::new();
         let ctx = self.ctx;
         let outcome = ctx.transaction(|| match self.run(ops, scope, &mut results) {
