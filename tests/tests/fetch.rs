@@ -66,7 +66,11 @@ struct Guestbook {
 impl Guestbook {
     async fn fetch(this: Handle<Self>, request: Request) -> Result<Response> {
         let guest = request.uri().path().to_owned();
-        this.turn(move |book, _| Ok::<_, Error>(book.guests.push(guest))).await?;
+        this.turn(move |book, _| -> Result<()> {
+            book.guests.push(guest);
+            Ok(())
+        })
+        .await?;
         Ok(Response::new(Body::empty()))
     }
 
