@@ -78,7 +78,8 @@ impl<T: DurableObject> RawStub<T> {
         Call::new(self.clone(), Box::new(ClosureCall { info, closure }))
     }
 
-    /// Sends an HTTP request to the object's `fetch` handler.
+    /// Sends an HTTP request to the object's `fetch` handler. Async handlers begin in the order in which their
+    /// requests were first polled.
     pub fn fetch(&self, request: Request) -> Fetch {
         let stub = self.clone();
         Fetch { response: Box::pin(async move { stub.respond(request).await }) }

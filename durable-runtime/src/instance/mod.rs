@@ -14,6 +14,7 @@ pub(crate) mod drain;
 pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod mailbox;
+pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod pace;
 mod ready;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Notify, OnceLock};
 
+use super::order::Starts;
+
 /// Something that happens at most once, for a reason.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
@@ -49,6 +51,8 @@ impl Signal {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) over: Signal,
+    /// Of its async handlers.
+    pub(crate) starts: Starts,
     pins: AtomicUsize,
 }
 

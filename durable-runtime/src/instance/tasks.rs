@@ -3,6 +3,7 @@
 //! Guarantees:
 //! - Each keeps its object in memory while it runs, and ends when the object is reset or the runtime's
 //!   patience with shutting down is over, at its next `.await`.
+//! - Handlers begin in the order of the turns that started them.
 //! - Whoever waits for it is told how it ended; a panic in it is that answer, and hurts nobody else.
 
 use std::future::{Future, poll_fn};
@@ -82,12 +83,12 @@ impl<T: DurableObject> Object<T> {
         sender: oneshot::Sender<Result<R, Failure>>,
     ) {
         let object = Arc::clone(self);
-        let pin = session.pin();
+        let (pin, place) = (session.pin(), session.starts.take_place());
         self.node().spawn(async move {
             activity::describe(|| format!("`{method}` of {}", object.label()));
             let attended = attend(&mut handler, &session, object.node(), Duration::MAX);
             let link = Link::new(&object, caller, unconfirmed);
-            let ended = chain::scope(link, attended).await;
+            let ended = place.run(chain::scope(link, attended)).await;
             dispose(handler);
             let identity = object.identity();
             let answered = match ended {
