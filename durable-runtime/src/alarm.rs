@@ -6,7 +6,7 @@ use crate::storage::FailedAlarm;
 use crate::storage::alarm::{Alarm, due_at, time_of};
 use crate::{Context, Error, ErrorKind, Result};
 
-/// When an alarm is to run. `SystemTime` and `Duration` convert into it.
+/// When an alarm, or a timer that runs once, is to run. `SystemTime` and `Duration` convert into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// At this time; at once, if it has passed.
@@ -29,14 +29,14 @@ impl From<Duration> for When {
 
 impl When {
     /// The millisecond at which it is, seen from now.
-    fn due(self, now: impl FnOnce() -> SystemTime) -> Result<i64> {
+    pub(crate) fn due(self, now: impl FnOnce() -> SystemTime) -> Result<i64> {
         match self {
             When::At(time) => due_at(time),
             When::After(duration) => now().checked_add(duration).map_or_else(
                 || {
                     Err(Error::new(
                         ErrorKind::Invalid,
-                        "an alarm cannot be set for a time that far away",
+                        "nothing can be set for a time that far away",
                     ))
                 },
                 due_at,

@@ -185,6 +185,10 @@ impl Context {
         &self.parts.store
     }
 
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.parts.node
+    }
+
     pub(crate) fn has_alarm_handler(&self) -> bool {
         self.parts.has_alarm_handler
     }
@@ -362,10 +366,6 @@ impl<T: DurableObject> Context<T> {
 
     pub(crate) fn identity(&self) -> &Identity {
         self.parts.object.identity()
-    }
-
-    pub(crate) fn node(&self) -> &Arc<Node> {
-        self.parts.object.node()
     }
 
     /// Closes the database; the next activation opens it anew.

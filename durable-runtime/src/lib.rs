@@ -26,6 +26,7 @@ mod node;
 mod object;
 mod rpc;
 mod runtime;
+mod schedule;
 mod storage;
 mod stub;
 #[cfg(feature = "testing")]
@@ -49,6 +50,9 @@ pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
 pub use namespace::Namespace;
 pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 pub use runtime::Runtime;
+pub use schedule::{
+    Cron, CronIn, Every, FailedRun, Receiver, Recurrence, Schedule, TIMER_KEY_BYTES_MAX,
+};
 pub use storage::{ColumnIndex, Cursor, FailedAlarm, Migration, Params, Row, Sql, ToSql, Value};
 pub use storage::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use storage::{Kv, KvKeys, KvList, KvRange, Outcome, Rollback};

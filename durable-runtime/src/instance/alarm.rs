@@ -18,9 +18,9 @@ use crate::call::{CallError, Failure};
 use crate::engine::Receipt;
 use crate::gate::Unconfirmed;
 use crate::handlers::AlarmInfo;
-use crate::id::Identity;
 use crate::instance::chain::{self, Link};
 use crate::instance::events::event;
+use crate::instance::failure::{reason_of, spread};
 use crate::instance::session::{Session, SessionPin};
 use crate::instance::tasks::{Ended, attend};
 use crate::instance::turn::{ClosureCall, Turned, dispose};
@@ -156,20 +156,13 @@ fn note_failure<T: DurableObject>(ctx: &Context<T>, ran: Alarm, reason: &str) ->
     if store.alarm()? != Some(ran) {
         return Ok(Next::Replaced);
     }
-    let Some(wait) = retry::wait(failed, spread(ctx.identity(), failed)) else {
+    let Some(wait) = retry::wait(failed, spread(ctx.identity(), "", failed)) else {
         store.give_up_alarm(Alarm { failed, ..ran }, now, reason)?;
         return Ok(Next::GivenUp);
     };
     let due = now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     store.put_alarm(Alarm { due, failed, is_running: false, ..ran })?;
     Ok(Next::Retry(wait))
-}
-
-/// A number that differs from object to object and from run to run, so that those who failed together are not tried
-/// again together. Ids are as good as random.
-fn spread(identity: &Identity, failed: u32) -> u64 {
-    let bytes = identity.id.as_bytes()[8..16].iter();
-    bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte)).rotate_left(failed * 8)
 }
 
 /// An alarm handler is at work, until this is dropped.
@@ -257,18 +250,5 @@ impl<T: DurableObject> Job<T> for End<T> {
 
     fn fail(self: Box<Self>, failure: Failure) {
         let _ = self.sender.send(Err(failure));
-    }
-}
-
-/// Why a handler failed, in words; `Err` if it was not the handler.
-fn reason_of(error: CallError<Error>) -> Result<String, Failure> {
-    match error {
-        CallError::Panicked { message, .. } => Ok(format!("it panicked: {message}")),
-        CallError::Application(error) | CallError::RolledBack(error) => Ok(error.to_string()),
-        CallError::Reset { reason, .. } => Ok(format!("the object was reset: {reason}")),
-        other => match other.split() {
-            Ok(error) => Ok(error.to_string()),
-            Err(failure) => Err(failure),
-        },
     }
 }

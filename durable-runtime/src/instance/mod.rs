@@ -12,6 +12,7 @@ pub(crate) mod alarm;
 pub(crate) mod chain;
 pub(crate) mod drain;
 pub(crate) mod events;
+mod failure;
 pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod mailbox;
