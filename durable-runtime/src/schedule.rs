@@ -270,7 +270,11 @@ fn renew(set: Option<Timer>, new: Timer) -> Option<Timer> {
     let same_rhythm =
         |set: &Timer| set.rule == new.rule && (set.rule != Rule::Once || set.time == new.time);
     match set.filter(same_rhythm) {
-        Some(set) if set.call == new.call && (set.due.is_some() || set.rule == Rule::Once) => None,
+        Some(set)
+            if set.call.is_same(&new.call) && (set.due.is_some() || set.rule == Rule::Once) =>
+        {
+            None
+        }
         Some(set) if set.due.is_some() => Some(Timer { call: new.call, ..set }),
         // What was given up was another call, or could not be understood.
         _ => Some(new),
@@ -312,7 +316,8 @@ mod tests {
     fn the_same_timer_is_not_written_again_whatever_became_of_it() {
         for rule in [Rule::Once, Rule::Every(5)] {
             let time = if rule == Rule::Once { 10 } else { 25 };
-            let new = timer(rule.clone(), 10, "greet");
+            let mut new = timer(rule.clone(), 10, "greet");
+            new.call.name = Some("lobby".into());
             let set = Timer { due: Some(30), failed: 3, ..timer(rule, time, "greet") };
             assert_eq!(renew(Some(set), new), None);
         }
