@@ -56,7 +56,12 @@ impl Clockwork {
         trace(ctx, "alarm", millis(alarm.scheduled_time))
     }
 
-    /// How many traces there are, after a check that none is missing and all goes on.
+    /// How many runs there were.
+    pub fn runs(&self, ctx: &Context) -> Result<u64> {
+        ctx.sql().query_one("SELECT coalesce(sum(runs), 0) FROM counts", [])
+    }
+
+    /// The same, after a check that no trace is missing and all goes on.
     pub fn audit(&self, ctx: &Context) -> Result<u64> {
         if !ctx.kv().get("started")?.unwrap_or(false) {
             return Ok(0);
@@ -82,7 +87,7 @@ impl Clockwork {
         }
         assert!(ctx.alarm()?.is_some(), "the alarm is lost");
         assert_eq!(ctx.failed_alarm()?, None);
-        ctx.sql().query_one("SELECT count(*) FROM traces", [])
+        self.runs(ctx)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs clockworks and couriers until it is killed: `clockwork-load DIRECTORY OBJECTS`.
 //!
-//! Prints a line `object traces` for every clockwork that said how many traces it has, over and over. What it printed must be there
+//! Prints a line `object runs` for every clockwork that said how many runs it has had, over and over. What it printed must be there
 //! after the kill.
 
 use std::io::Write;
@@ -28,9 +28,9 @@ fn main() {
             runtime.get::<Courier>(name).start().await.expect("the courier starts");
         }
         for name in names.iter().cycle() {
-            let traces = runtime.get::<Clockwork>(name).audit().await.expect("all is well");
+            let runs = runtime.get::<Clockwork>(name).runs().await.expect("the clockwork answers");
             let mut output = std::io::stdout().lock();
-            writeln!(output, "{name} {traces}").expect("the parent reads");
+            writeln!(output, "{name} {runs}").expect("the parent reads");
             output.flush().expect("the parent reads");
         }
     });
