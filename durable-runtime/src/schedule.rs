@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::alarm::When;
+use crate::engine::ObjectKey;
 use crate::message::Message;
 use crate::storage::alarm::time_of;
 use crate::storage::millis;
@@ -85,13 +86,11 @@ impl Recurrence {
             }
             Kind::Cron(cron) => Rule::Cron(cron),
         };
-        match rule.next(0, millis(now))? {
-            Some(first) => Ok((rule, first)),
-            None => {
-                let text = format!("`{rule}` matches no time to come: nothing would ever run");
-                Err(Error::new(ErrorKind::Invalid, text))
-            }
-        }
+        let first = rule.next(0, millis(now))?.ok_or_else(|| {
+            let text = format!("`{rule}` matches no time to come: nothing would ever run");
+            Error::new(ErrorKind::Invalid, text)
+        })?;
+        Ok((rule, first))
     }
 
     fn is_relative(&self) -> bool {
@@ -115,7 +114,8 @@ pub struct Schedule {
     pub next_run: Option<SystemTime>,
     /// The last run that failed, if none has succeeded since.
     pub last_failure: Option<FailedRun>,
-    /// Whether all its runs failed, and it is kept for somebody to look at. Never one that recurs.
+    /// Whether all its runs failed, and it is kept for somebody to look at. One that recurs goes on instead, unless this program does
+    /// not know its time zone any more.
     pub is_given_up: bool,
 }
 
@@ -207,7 +207,9 @@ impl Context {
         self.store().check_may_write()?;
         check_key(key)?;
         let call = call.into_message(self.node())?;
-        check_receiver(self, &call)?;
+        if call.receiver != self.store().key() {
+            return post(&call);
+        }
         let recurrence = when.into();
         let is_relative = recurrence.is_relative();
         let (rule, time) = recurrence.plan(self.now())?;
@@ -251,12 +253,8 @@ fn check_key(key: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Invalid, text))
 }
 
-/// Whether the runtime could make the call. One to another object takes the way of all messages, which is not there yet:
-/// this is the only place that refuses it.
-fn check_receiver(ctx: &Context, call: &Message) -> Result<()> {
-    if call.receiver == ctx.store().key() {
-        return Ok(());
-    }
+/// Sends a call to another object. That takes the way of all messages, which is not there yet: until then setting such a timer fails.
+pub(crate) fn post(call: &Message) -> Result<()> {
     let text = format!(
         "a timer can only call its own object so far, and this one calls `{}` of {}: schedule a method of this object that \
          calls the other one in `ctx.wait_until(..)`",
@@ -281,7 +279,7 @@ fn renew(set: Option<Timer>, new: Timer) -> Option<Timer> {
     }
 }
 
-fn describe(timer: Timer, own_key: &crate::engine::ObjectKey) -> Schedule {
+fn describe(timer: Timer, own_key: &ObjectKey) -> Schedule {
     let Timer { key, rule, due, call, failed_run, .. } = timer;
     let receiver = (call.receiver != *own_key).then(|| Receiver {
         class: (*call.receiver.class).to_owned(),
@@ -301,7 +299,6 @@ fn describe(timer: Timer, own_key: &crate::engine::ObjectKey) -> Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::ObjectKey;
     use crate::id::RawId;
 
     fn timer(rule: Rule, time: i64, method: &str) -> Timer {

@@ -15,8 +15,9 @@ use crate::instance::Live;
 use crate::instance::events::event;
 use crate::instance::failure::{reason_of, spread};
 use crate::instance::turn::{ClosureCall, Turned};
+use crate::message::Message;
 use crate::rpc::{Access, MethodInfo, WireReply};
-use crate::schedule::FailedRun;
+use crate::schedule::{self, FailedRun};
 use crate::storage::millis;
 use crate::storage::timers::Timer;
 use crate::time::recurrence::{Verdict, after_failure};
@@ -34,20 +35,14 @@ impl<T: DurableObject> Live<T> {
         // Whatever the method may do, the turn writes.
         let name = method.map_or("timer", |method| method.name);
         let info = MethodInfo { name, access: Access::Write };
-        let ran = timer.clone();
+        let (is_own, ran) = (timer.call.receiver == self.ctx.store().key(), timer.clone());
         let closure = move |object: &mut T, ctx: &Context<T>| {
             let call = ran.call.clone();
             pass(ctx, ran)?;
-            let reply = ctx
-                .store()
-                .with_access(access, || object.dispatch(ctx, &call.method, &call.arguments));
-            match reply {
-                Ok(WireReply::Ok(_)) => Ok(()),
-                Ok(WireReply::Err { text, .. }) => Err(Error::other(text)),
-                Err(error) => Err(Error::new(
-                    ErrorKind::Incompatible,
-                    format!("`{}` cannot be called: {error}", call.method),
-                )),
+            if is_own {
+                ctx.store().with_access(access, || make(object, ctx, &call))
+            } else {
+                schedule::post(&call)
             }
         };
         let Turned { outcome, .. } = self.run(Box::new(ClosureCall { info, closure }));
@@ -111,6 +106,18 @@ fn pass(ctx: &Context, timer: Timer) -> Result<()> {
     match timer.rule.next(timer.time, millis(ctx.now()))? {
         Some(next) => ctx.store().put_timer(&Timer { failed_run: None, ..timer.at(next) }),
         None => ctx.store().delete_timer(&timer.key).map(drop),
+    }
+}
+
+/// Calls a method of the object itself.
+fn make<T: DurableObject>(object: &mut T, ctx: &Context<T>, call: &Message) -> Result<()> {
+    match object.dispatch(ctx, &call.method, &call.arguments) {
+        Ok(WireReply::Ok(_)) => Ok(()),
+        Ok(WireReply::Err { text, .. }) => Err(Error::other(text)),
+        Err(error) => {
+            let text = format!("`{}` cannot be called: {error}", call.method);
+            Err(Error::new(ErrorKind::Incompatible, text))
+        }
     }
 }
 
