@@ -72,6 +72,7 @@ impl<T: DurableObject> Live<T> {
     ) -> Result<(), Failure> {
         let closure = move |object: &mut T, ctx: &Context<T>| {
             ctx.store().delete_alarm()?;
+            ctx.store().disregard_writes();
             handler(object, ctx, (info,))?;
             ctx.store().forget_failed_alarm()
         };

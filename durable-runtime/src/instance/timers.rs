@@ -40,6 +40,7 @@ impl<T: DurableObject> Live<T> {
         let closure = move |object: &mut T, ctx: &Context<T>| {
             let call = ran.call.clone();
             pass(ctx, ran)?;
+            ctx.store().disregard_writes();
             if is_own {
                 ctx.store().with_access(access, || make(object, ctx, &call))
             } else {

@@ -277,7 +277,7 @@ impl Store {
         if self.turn.begun.get() {
             // If this fails the database says so at its next use.
             let _ = self.with_database(|database| database.rollback());
-            if self.turn.wrote.get() {
+            if self.turn.wrote.get() || self.turn.touched_work.get() {
                 self.forget_absent();
             }
             self.settle();

@@ -41,6 +41,11 @@ impl Store {
         })
     }
 
+    /// What the turn has written so far is the framework's own: if the turn is undone, the instance is none the wiser.
+    pub(crate) fn disregard_writes(&self) {
+        self.turn.wrote.set(false);
+    }
+
     /// The turn has changed the object's work.
     pub(super) fn touch_work(&self) {
         self.turn.touched_work.set(true);
