@@ -25,6 +25,7 @@ mod node;
 mod object;
 mod rpc;
 mod runtime;
+mod schema;
 mod storage;
 mod stub;
 #[cfg(feature = "testing")]
@@ -60,7 +61,12 @@ pub mod __private {
     pub use crate::object::*;
     pub use crate::rpc::*;
     pub use crate::stub::{ObjectStub, RawStub};
+    pub use crate::schema::*;
+    #[cfg(feature = "json")]
+    pub use crate::wire::json::{Argument, Given, Refusal};
     pub use crate::wire::{Decoder, Encoder, WireError};
+    #[doc(hidden)]
+    pub use crate::__schema_of as schema_of;
     pub use crate::{
         BoxFuture, Call, Context, DurableObject, Error, Fetch, Handle, Handler, Handlers,
         Migration, MigrationInfo, ObjectId, Request, Response, Result,

@@ -4,8 +4,14 @@
 //! Values stand one after the other in the order of the method's arguments. bincode is
 //! positional, so this form is only for calls between equal builds; nothing of it is ever stored.
 //!
-//! Invariants: a message of another format is refused, bytes left over are an error, and a
-//! length is never trusted beyond [`MESSAGE_BYTES_MAX`].
+//! With the feature `json` a [`Decoder`] also reads arguments that came as JSON, and the reply is
+//! then written as JSON: bare, without a format byte. See [`json`].
+//!
+//! Invariants: a message of another format is refused, bytes left over are an error, a
+//! length is never trusted beyond [`MESSAGE_BYTES_MAX`], and a reply has the form of its arguments.
+
+#[cfg(feature = "json")]
+pub(crate) mod json;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -35,7 +41,7 @@ pub enum WireError {
         /// Size of the message so far.
         bytes: usize,
     },
-    /// A value that bincode cannot write.
+    /// A value that has no form in the message's format.
     #[error("cannot be written: {0}")]
     Encode(String),
     /// Bytes that are not a value of the expected type.
@@ -46,6 +52,24 @@ pub enum WireError {
         /// What the decoder says.
         reason: String,
     },
+    /// A named argument that is not a value of its type.
+    #[error("argument `{name}` cannot be read as `{expected}`: {reason}")]
+    Argument {
+        /// The argument's name.
+        name: &'static str,
+        /// The Rust type that was expected, without paths.
+        expected: String,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// A named argument that was not given, of a type that must be.
+    #[error("argument `{name}` is missing, of type `{expected}`")]
+    Missing {
+        /// The argument's name.
+        name: &'static str,
+        /// Its Rust type, without paths.
+        expected: String,
+    },
     /// The message goes on after its last value.
     #[error("{0} bytes are left over: caller and object do not agree on the arguments")]
     LeftOver(usize),
@@ -54,22 +78,38 @@ pub enum WireError {
 /// Writes the values of one message.
 #[derive(Debug)]
 pub struct Encoder {
+    form: Form,
     bytes: Vec<u8>,
+}
+
+/// What an [`Encoder`] writes.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Bincode,
+    #[cfg(feature = "json")]
+    Json,
 }
 
 impl Encoder {
     /// An empty message.
     pub fn new() -> Self {
-        Encoder { bytes: vec![FORMAT] }
+        Encoder { form: Form::Bincode, bytes: vec![FORMAT] }
     }
 
     /// Appends one value.
     ///
     /// # Errors
-    /// When `value` has no form in bincode, or the message grows over [`MESSAGE_BYTES_MAX`].
+    /// When `value` has no form in the message's format, or the message grows over
+    /// [`MESSAGE_BYTES_MAX`].
     pub fn put<T: Serialize>(&mut self, value: &T) -> Result<(), WireError> {
-        bincode::serde::encode_into_std_write(value, &mut self.bytes, config())
-            .map_err(|error| WireError::Encode(error.to_string()))?;
+        match self.form {
+            Form::Bincode => {
+                bincode::serde::encode_into_std_write(value, &mut self.bytes, config())
+                    .map_err(|error| WireError::Encode(error.to_string()))?;
+            }
+            #[cfg(feature = "json")]
+            Form::Json => json::write(value, &mut self.bytes)?,
+        }
         match self.bytes.len() {
             bytes if bytes > MESSAGE_BYTES_MAX => Err(WireError::TooLarge { bytes }),
             _ => Ok(()),
@@ -91,7 +131,15 @@ impl Default for Encoder {
 /// Reads the values of one message.
 #[derive(Debug)]
 pub struct Decoder<'a> {
-    rest: &'a [u8],
+    source: Source<'a>,
+}
+
+/// What a [`Decoder`] reads.
+#[derive(Debug)]
+enum Source<'a> {
+    Bincode(&'a [u8]),
+    #[cfg(feature = "json")]
+    Json(std::slice::Iter<'a, json::Argument>),
 }
 
 impl<'a> Decoder<'a> {
@@ -104,9 +152,15 @@ impl<'a> Decoder<'a> {
             _ if message.len() > MESSAGE_BYTES_MAX => {
                 Err(WireError::TooLarge { bytes: message.len() })
             }
-            [FORMAT, rest @ ..] => Ok(Decoder { rest }),
+            [FORMAT, rest @ ..] => Ok(Decoder { source: Source::Bincode(rest) }),
             other => Err(WireError::UnknownFormat(other.first().copied())),
         }
+    }
+
+    /// Opens arguments that came as JSON: all that the method has, in its order.
+    #[cfg(feature = "json")]
+    pub fn json(arguments: &'a [json::Argument]) -> Self {
+        Decoder { source: Source::Json(arguments.iter()) }
     }
 
     /// Takes the next value.
@@ -114,25 +168,32 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// When the bytes are not a `T`.
     pub fn take<T: DeserializeOwned>(&mut self) -> Result<T, WireError> {
-        let (value, used) =
-            bincode::serde::decode_from_slice(self.rest, config()).map_err(|error| {
-                WireError::Decode {
-                    expected: std::any::type_name::<T>(),
-                    reason: error.to_string(),
-                }
-            })?;
-        self.rest = &self.rest[used..];
-        Ok(value)
+        let decode = |reason| WireError::Decode { expected: std::any::type_name::<T>(), reason };
+        match &mut self.source {
+            Source::Bincode(rest) => {
+                let (value, used) = bincode::serde::decode_from_slice(rest, config())
+                    .map_err(|error| decode(error.to_string()))?;
+                *rest = &rest[used..];
+                Ok(value)
+            }
+            #[cfg(feature = "json")]
+            Source::Json(arguments) => match arguments.next() {
+                Some(argument) => json::read(argument),
+                None => Err(decode("there are no more arguments".to_owned())),
+            },
+        }
     }
 
-    /// Ends the message.
+    /// Ends the message, and begins the reply to it in the same form.
     ///
     /// # Errors
     /// When bytes are left over.
-    pub fn finish(self) -> Result<(), WireError> {
-        match self.rest.len() {
-            0 => Ok(()),
-            left => Err(WireError::LeftOver(left)),
+    pub fn finish(&mut self) -> Result<Encoder, WireError> {
+        match &self.source {
+            Source::Bincode(rest) if !rest.is_empty() => Err(WireError::LeftOver(rest.len())),
+            Source::Bincode(_) => Ok(Encoder::new()),
+            #[cfg(feature = "json")]
+            Source::Json(_) => Ok(Encoder { form: Form::Json, bytes: Vec::new() }),
         }
     }
 }
@@ -160,7 +221,7 @@ mod tests {
         let mut input = Decoder::new(&message).unwrap();
         assert_eq!(input.take::<i64>(), Ok(5));
         assert_eq!(input.take::<String>().as_deref(), Ok("hi"));
-        assert_eq!(input.finish(), Ok(()));
+        input.finish().unwrap();
     }
 
     #[test]
@@ -168,7 +229,7 @@ mod tests {
         let message = message();
         let mut input = Decoder::new(&message).unwrap();
         input.take::<i64>().unwrap();
-        assert_eq!(input.finish(), Err(WireError::LeftOver(3)));
+        assert_eq!(input.finish().unwrap_err(), WireError::LeftOver(3));
         assert_eq!(Decoder::new(&[]).unwrap_err(), WireError::UnknownFormat(None));
         assert_eq!(Decoder::new(&[9, 0]).unwrap_err(), WireError::UnknownFormat(Some(9)));
         // A length of 2^40 bytes is refused before anything is allocated.

@@ -15,10 +15,10 @@ use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
 use crate::object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
-use crate::rpc::{MethodInfo, WireReply};
+use crate::rpc::{MethodDescription, WireReply};
 use crate::stub::RawStub;
 use crate::time::Time;
-use crate::wire::WireError;
+use crate::wire::{Decoder, WireError};
 use crate::{
     Body, Call, CallError, Context, Error, ErrorKind, Handle, Request, Response, Result, Rollback,
     Runtime,
@@ -37,7 +37,7 @@ impl DurableObject for Counter {
 
     const CLASS: &'static str = "Counter";
     const FORMER_CLASSES: &'static [&'static str] = &[];
-    const METHODS: &'static [MethodInfo] = &[];
+    const METHODS: &'static [MethodDescription] = &[];
     const MIGRATIONS: &'static [MigrationInfo] = &[MigrationInfo {
         number: 1,
         name: "create",
@@ -55,7 +55,12 @@ impl DurableObject for Counter {
         Ok(Counter::default())
     }
 
-    fn dispatch(&mut self, _: &Context<Self>, _: &str, _: &[u8]) -> Result<WireReply, WireError> {
+    fn dispatch(
+        &mut self,
+        _: &Context<Self>,
+        _: &str,
+        _: &mut Decoder<'_>,
+    ) -> Result<WireReply, WireError> {
         unreachable!("no call passes through its wire form here")
     }
 

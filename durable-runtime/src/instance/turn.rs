@@ -18,7 +18,7 @@ use crate::instance::Live;
 use crate::instance::events::event;
 use crate::rpc::{Access, Method, MethodInfo, WireReply};
 use crate::storage::AppliedMigration;
-use crate::wire::{Encoder, WireError};
+use crate::wire::{Decoder, Encoder, WireError};
 use crate::{Context, DurableObject, ErrorKind};
 
 thread_local! {
@@ -116,7 +116,9 @@ fn through_wire<T: DurableObject, A, R, E>(
 ) -> Result<Result<R, E>, WireError> {
     let mut message = Encoder::new();
     (method.encode)(arguments, &mut message)?;
-    let reply: WireReply = object.dispatch(ctx, method.info.name, &message.finish())?;
+    let message = message.finish();
+    let mut input = Decoder::new(&message)?;
+    let reply: WireReply = object.dispatch(ctx, method.info.name, &mut input)?;
     (method.decode)(&reply)
 }
 
