@@ -74,6 +74,12 @@ impl<T: DurableObject> Namespace<T> {
         Ok(id)
     }
 
+    /// Whether the class is registered, and if not, how to do that.
+    #[doc(hidden)]
+    pub fn check_registered(&self) -> Result<()> {
+        self.class.as_ref().map(|_| ()).map_err(|error| Error::clone(error))
+    }
+
     fn check(&self, id: &ObjectId<T>) -> Result<()> {
         if !id.raw().belongs_to(self.key()) {
             let message = format!("{id} is not an id of class `{}`", T::CLASS);

@@ -1,0 +1,30 @@
+//! Objects over HTTP: a router for axum.
+//!
+//! Programs reach this as `durable::http`, with the feature `http`; the page `guide::http` of that crate says how to use it.
+//!
+//! One path through the code: `target` reads the path, the user's layers decide, `gateway` finds the object and
+//! calls it, `failure` turns what went wrong into a status. `arguments`, `origin` and `target` are plain functions.
+//!
+//! Guarantees:
+//! - Nothing is reachable that was not exposed by name.
+//! - A request that was refused with status 4xx by this crate has done nothing.
+//! - No reply says more of an error of the runtime's than its kind.
+
+mod arguments;
+mod class;
+mod failure;
+mod gateway;
+mod origin;
+mod router;
+mod serve;
+mod target;
+
+pub use class::Expose;
+pub use router::{ObjectRouter, TIMEOUT, router};
+pub use serve::{PATIENCE, Serve, serve};
+pub use target::{Action, Address, Target};
+
+use http::HeaderValue;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
