@@ -1,0 +1,10 @@
+//! Objects over HTTP.
+
+mod bed;
+mod calls;
+mod fetch;
+mod layers;
+mod names;
+mod server;
+mod shapes;
+mod statuses;
