@@ -13,6 +13,8 @@ use durable_runtime::{DurableObject, Error, MESSAGE_BYTES_MAX, Result, Runtime};
 use tower::{Layer, Service};
 
 use crate::class::{Expose, Exposed};
+#[cfg(feature = "openapi")]
+use crate::described::Described;
 use crate::gateway::{Gateway, answer};
 use crate::origin::Origins;
 use crate::target::Target;
@@ -108,6 +110,20 @@ impl ObjectRouter {
     pub fn allow_any_origin(mut self) -> Self {
         self.gateway.origins = Origins::Any;
         self
+    }
+
+    /// The OpenAPI 3.1 document of the methods that are exposed so far. A type that has `schemars::JsonSchema` is described,
+    /// any other allows everything.
+    #[cfg(feature = "openapi")]
+    pub fn openapi(&self) -> serde_json::Value {
+        crate::openapi::document(&Described::new(&self.gateway.classes))
+    }
+
+    /// The text of a TypeScript module with a client class for each class that is exposed so far. A type that has
+    /// `schemars::JsonSchema` is typed, any other is `unknown`. Integers become `number`, which is exact up to 2^53.
+    #[cfg(feature = "openapi")]
+    pub fn typescript(&self) -> String {
+        crate::typescript::client(&Described::new(&self.gateway.classes))
     }
 
     /// Serves the OpenAPI document of what is exposed at `/openapi.json`, to everybody: no layer stands before it.

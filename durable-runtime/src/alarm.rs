@@ -29,7 +29,7 @@ impl From<Duration> for When {
 
 impl When {
     /// The millisecond at which it is, seen from now.
-    fn due(self, now: impl FnOnce() -> SystemTime) -> Result<i64> {
+    pub(crate) fn due(self, now: impl FnOnce() -> SystemTime) -> Result<i64> {
         match self {
             When::At(time) => due_at(time),
             When::After(duration) => now().checked_add(duration).map_or_else(

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::engine::tune_process;
 use crate::engine::{Catalogue, Directory, Engine, JournaledEngine, OnDamage, WriteLimits};
 use crate::harness::Harness;
+use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
@@ -56,6 +57,7 @@ pub struct Builder {
     gate_limit: Duration,
     background_limit: Duration,
     alarm_limit: Duration,
+    pace: PaceLimit,
     resident_bytes_max: usize,
     writing: WriteLimits,
     on_damage: OnDamage,
@@ -87,6 +89,7 @@ impl Builder {
             gate_limit: GATE_LIMIT,
             background_limit: BACKGROUND_LIMIT,
             alarm_limit: ALARM_LIMIT,
+            pace: PaceLimit::default(),
             resident_bytes_max: RESIDENT_BYTES_MAX,
             writing: WriteLimits::default(),
             on_damage: OnDamage::Refuse,
@@ -165,6 +168,16 @@ impl Builder {
     /// Default: 15 minutes. A sync one is a turn: see [`turn_limit`](Builder::turn_limit).
     pub fn alarm_limit(mut self, limit: Duration) -> Self {
         self.alarm_limit = limit;
+        self
+    }
+
+    /// How often an object may run its alarm and timers within a window of time, before it is taken for one that wakes itself
+    /// for ever. Default: 10,000 times in 10 seconds.
+    ///
+    /// What is due beyond that is not lost: it waits for the length of a window, and twice as long each time that the next
+    /// window is full as well, up to 64 windows. Each such wait is a warning in the log.
+    pub fn wake_limit(mut self, runs: u32, window: Duration) -> Self {
+        self.pace = PaceLimit { runs_max: runs, window };
         self
     }
 
@@ -319,6 +332,7 @@ impl Builder {
             background_limit: self.background_limit,
             harness: self.harness,
             alarm_limit: self.alarm_limit,
+            pace: self.pace,
         };
         Ok((settings, Opened { engine, classes }, self.directory))
     }

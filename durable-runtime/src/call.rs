@@ -22,6 +22,8 @@ use crate::instance::drain::Holder;
 use crate::instance::mailbox::{GateId, Ticket};
 use crate::instance::turn::{Invocation, Turned, in_a_turn};
 use crate::instance::{Claim, Job, Live, Object};
+use crate::message::Message;
+use crate::node::Node;
 use crate::stub::RawStub;
 use crate::time::Sleep;
 use crate::{DurableObject, Error, ErrorKind};
@@ -273,6 +275,26 @@ where
     pub(crate) fn passing(mut self, passage: Passage) -> Self {
         self.passage = passage;
         self
+    }
+
+    /// The call as it is stored, to be made later by somebody else: an object of this node.
+    pub(crate) fn into_message(mut self, node: &Node) -> crate::Result<Message> {
+        let State::New(invocation) = std::mem::replace(&mut self.state, State::Done) else {
+            return Err(Error::new(ErrorKind::Invalid, "a call that was polled cannot be sent"));
+        };
+        let object = self.target.object().map_err(Error::clone)?;
+        if object.node().address() != node.address() {
+            let text = "a call to an object of another runtime cannot be sent: make its stub with \
+                        `ctx.namespace()` or from a runtime of the same directory";
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        let identity = object.identity();
+        Ok(Message {
+            receiver: identity.key(),
+            name: identity.name.get().cloned(),
+            method: invocation.method().into(),
+            arguments: invocation.store_arguments()?,
+        })
     }
 
     /// Gives up with [`CallError::TimedOut`] if there is no answer within `after`, counted from

@@ -185,6 +185,10 @@ impl Context {
         &self.parts.store
     }
 
+    pub(crate) fn any_node(&self) -> &Arc<Node> {
+        &self.parts.node
+    }
+
     pub(crate) fn has_alarm_handler(&self) -> bool {
         self.parts.has_alarm_handler
     }

@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::engine::ObjectKey;
 use crate::harness::Randomness;
 use crate::{Error, ErrorKind, Result};
 
@@ -366,6 +367,11 @@ impl Identity {
             location_hint: OnceLock::new(),
             requested_hint: OnceLock::new(),
         }
+    }
+
+    /// What the engine knows the object by.
+    pub(crate) fn key(&self) -> ObjectKey {
+        ObjectKey { class: Arc::clone(&self.class), id: self.id }
     }
 
     /// The first hint that was ever given counts.

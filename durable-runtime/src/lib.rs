@@ -20,9 +20,11 @@ mod handlers;
 mod harness;
 mod id;
 mod instance;
+mod message;
 mod namespace;
 mod node;
 mod object;
+mod outbox;
 mod rpc;
 mod runtime;
 mod schema;
@@ -49,7 +51,9 @@ pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
 pub use namespace::Namespace;
 pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 pub use runtime::Runtime;
-pub use storage::{ColumnIndex, Cursor, FailedAlarm, Migration, Params, Row, Sql, ToSql, Value};
+pub use storage::{
+    ColumnIndex, Cursor, DeadLetter, FailedAlarm, Migration, Params, Row, Sql, ToSql, Value,
+};
 pub use storage::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use storage::{Kv, KvKeys, KvList, KvRange, Outcome, Rollback};
 pub use stub::{Fetch, ObjectStub};

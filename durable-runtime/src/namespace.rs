@@ -4,12 +4,15 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::engine::ObjectKey;
+use crate::engine::{Engine, ObjectKey};
 use crate::id::{RawId, check_name};
 use crate::instance::registry::Class;
 use crate::node::Node;
+use crate::storage::{FailedAlarm, millis};
 use crate::stub::RawStub;
-use crate::{DurableObject, Error, ErrorKind, Jurisdiction, LocationHint, ObjectId, Result};
+use crate::{
+    Context, DurableObject, Error, ErrorKind, Jurisdiction, LocationHint, ObjectId, Result,
+};
 
 /// The objects of class `T`: makes ids and stubs. Nothing is opened or created before a call.
 pub struct Namespace<T: DurableObject> {
@@ -138,11 +141,66 @@ impl<T: DurableObject> Namespace<T> {
     pub fn exists(&self, id: &ObjectId<T>) -> Result<bool> {
         let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
         self.check(id)?;
-        let engine = self
-            .node
-            .engine()
-            .ok_or_else(|| Error::new(ErrorKind::ShutDown, "the runtime is shut down"))?;
-        engine.exists(&ObjectKey { class: class.key.clone(), id: id.raw() })
+        self.engine()?.exists(&ObjectKey { class: class.key.clone(), id: id.raw() })
+    }
+
+    /// The objects in which work was given up: an alarm or a timer whose runs all failed, or a message that nobody took. In the order
+    /// of their ids. This wakes nobody: it reads a list that the runtime keeps.
+    ///
+    /// What it is, the object itself says: [`failed_alarm`](crate::Context::failed_alarm), [`dead_letters`](crate::Context::dead_letters).
+    /// [`retry`](Self::retry) tries it again.
+    ///
+    /// # Errors
+    /// When the class is not registered, the runtime is shut down, or the disk fails.
+    pub fn given_up(&self) -> Result<Vec<ObjectId<T>>> {
+        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
+        let objects = self.engine()?.given_up(&class.key)?;
+        Ok(objects.into_iter().map(|object| ObjectId::new(object.id, None)).collect())
+    }
+
+    /// The alarms that were given up, in the order of their objects' ids. Each of those objects is activated.
+    ///
+    /// # Errors
+    /// As [`given_up`](Self::given_up), and when an object cannot be activated.
+    pub async fn failed_alarms(&self) -> Result<Vec<(ObjectId<T>, FailedAlarm)>> {
+        let mut alarms = Vec::new();
+        for id in self.given_up()? {
+            let failed = self.turn(&id, "failed_alarms", |_, ctx| ctx.failed_alarm()).await;
+            let failed = failed.map_err(|error| error.context(&id))?;
+            alarms.extend(failed.map(|alarm| (id, alarm)));
+        }
+        Ok(alarms)
+    }
+
+    /// Tries again all that an object has given up: its alarm, unless another one is set meanwhile, its timers, and its messages. Gives how many
+    /// things those are.
+    ///
+    /// # Errors
+    /// When the class is not registered, the id belongs to another class, or the object cannot be activated.
+    pub async fn retry(&self, id: &ObjectId<T>) -> Result<usize> {
+        self.turn(id, "retry", |_, ctx| {
+            let (store, now) = (ctx.store(), millis(ctx.now()));
+            let alarms = usize::from(store.retry_failed_alarm(now)?);
+            Ok(alarms + store.resend_dead_letters(now)?)
+        })
+        .await
+    }
+
+    async fn turn<R: Send + 'static>(
+        &self,
+        id: &ObjectId<T>,
+        name: &'static str,
+        code: impl FnOnce(&mut T, &Context<T>) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
+        self.check(id)?;
+        let object = class.object(&self.node, id.raw(), id.shared_name());
+        RawStub::new(id.clone(), Ok(object)).turn(name, code).await.map_err(Error::from)
+    }
+
+    fn engine(&self) -> Result<Arc<dyn Engine>> {
+        let engine = self.node.engine();
+        engine.ok_or_else(|| Error::new(ErrorKind::ShutDown, "the runtime is shut down"))
     }
 
     /// Drops the object's instance from memory, unless it is at work: a turn, an async handler, a background

@@ -13,14 +13,18 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::Engine;
+use crate::call::Failure;
+use crate::engine::{Engine, ObjectKey};
 use crate::harness::Harness;
+use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class, Residents};
 use crate::instance::session::Signal;
 use crate::instance::turn::Form;
+use crate::instance::work::Woken;
 use crate::instance::{Object, chain, idle};
 use crate::storage::Limits;
 use crate::time::Time;
+use crate::wake::Trouble;
 use crate::{DurableObject, Error, ErrorKind, Result, wake};
 
 /// What the builder sets.
@@ -45,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) harness: Harness,
     /// How long an async `alarm` handler may run.
     pub(crate) alarm_limit: Duration,
+    /// How often an object may wake itself.
+    pub(crate) pace: PaceLimit,
 }
 
 /// The shared part of a runtime.
@@ -61,6 +67,8 @@ pub(crate) struct Node {
     /// The task that wakes objects.
     waking: TaskTracker,
     waker: Mutex<Option<AbortHandle>>,
+    /// With objects that could not be woken.
+    pub(crate) trouble: Trouble,
     closing: AtomicBool,
     abandoned: AtomicBool,
     /// Set when handlers, background futures and gates are not waited for any longer.
@@ -85,6 +93,7 @@ impl Node {
             tasks: TaskTracker::new(),
             waking: TaskTracker::new(),
             waker: Mutex::default(),
+            trouble: Trouble::default(),
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             cut: Signal::default(),
@@ -124,6 +133,11 @@ impl Node {
             Some(activity) => self.waking.spawn_on(activity.watch(dispatch), &self.executor),
         };
         *self.waker.lock() = Some(waking.abort_handle());
+    }
+
+    /// Sees to it that an object is woken again after what it has begun could not be ended.
+    pub(crate) fn could_not_wake(&self, object: &ObjectKey, failure: Failure) {
+        self.trouble.settle(self, object, Woken::Failed(failure));
     }
 
     fn stop_waking(&self) {

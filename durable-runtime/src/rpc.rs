@@ -5,7 +5,9 @@
 //! the span of the user's type, so that a missing derive is reported there, in words that help.
 //! Every rule that only the type checker can decide has its text here.
 
+use std::any::{Any, type_name};
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::schema::TypeSchema;
 use crate::wire::{Decoder, Encoder, WireError};
-use crate::{Context, DurableObject};
+use crate::{Context, DurableObject, Error};
 
 /// An argument of a business method: `Serialize + DeserializeOwned`.
 #[diagnostic::on_unimplemented(
@@ -196,11 +198,25 @@ pub trait RpcError: Sized + 'static {
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + 'static> RpcError for T {
     fn encode(&self, out: &mut Encoder) -> Result<(), WireError> {
+        out.describe(in_words(self));
         out.put(self)
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, WireError> {
         input.take()
+    }
+}
+
+/// An error as a person may read it: there is no telling whether it has a `Display`.
+fn in_words<T: Serialize + 'static>(error: &T) -> String {
+    if let Some(error) = (error as &dyn Any).downcast_ref::<Error>() {
+        return error.to_string();
+    }
+    let mut text = String::new();
+    // `format!` panics where a user's `Serialize` fails.
+    match write!(text, "{:?}", serde_fmt::to_debug(error)) {
+        Ok(()) => text,
+        Err(_) => type_name::<T>().to_owned(),
     }
 }
 
@@ -316,7 +332,12 @@ pub enum WireReply {
     /// The method's value.
     Ok(Vec<u8>),
     /// The method's own error; its turn is rolled back.
-    Err(Vec<u8>),
+    Err {
+        /// The error.
+        message: Vec<u8>,
+        /// The error in words, for people who have no type for it.
+        text: String,
+    },
 }
 
 /// Writes one value, as [`RpcReply::encode`] does.
@@ -340,7 +361,11 @@ impl WireReply {
     ) -> Result<Self, WireError> {
         match outcome {
             Ok(value) => write_ok(&value, &mut out).map(|()| WireReply::Ok(out.finish())),
-            Err(error) => write_error(&error, &mut out).map(|()| WireReply::Err(out.finish())),
+            Err(error) => {
+                write_error(&error, &mut out)?;
+                let text = out.take_text();
+                Ok(WireReply::Err { message: out.finish(), text })
+            }
         }
     }
 
@@ -355,7 +380,7 @@ impl WireReply {
     ) -> Result<Result<R, E>, WireError> {
         match self {
             WireReply::Ok(message) => read_message(message, read_ok).map(Ok),
-            WireReply::Err(message) => read_message(message, read_error).map(Err),
+            WireReply::Err { message, .. } => read_message(message, read_error).map(Err),
         }
     }
 }

@@ -71,3 +71,45 @@ macro_rules! __schema_of {
         $crate::__private::TypeSchema::NONE
     };
 }
+
+/// What the types of ours that users put into arguments and replies look like.
+#[cfg(feature = "openapi")]
+mod ours {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use crate::{DurableObject, Error, ObjectId};
+
+    impl<T: DurableObject> JsonSchema for ObjectId<T> {
+        fn inline_schema() -> bool {
+            true
+        }
+
+        fn schema_name() -> Cow<'static, str> {
+            "ObjectId".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$" })
+        }
+    }
+
+    impl JsonSchema for Error {
+        fn schema_name() -> Cow<'static, str> {
+            "DurableError".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "type": "object",
+                "properties": {
+                    "kind": { "type": "string" },
+                    "message": { "type": "string" },
+                    "constraint": { "type": ["string", "null"] },
+                },
+                "required": ["kind", "message"],
+            })
+        }
+    }
+}

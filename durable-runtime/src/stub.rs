@@ -79,7 +79,7 @@ impl<T: DurableObject> RawStub<T> {
             let mut input = Decoder::json(&arguments);
             match object.dispatch(ctx, method.name, &mut input) {
                 Ok(WireReply::Ok(value)) => Ok(value),
-                Ok(WireReply::Err(error)) => Err(Refusal::Application(error)),
+                Ok(WireReply::Err { message, .. }) => Err(Refusal::Application(message)),
                 Err(error) => Err(Refusal::Wire(error)),
             }
         };

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::activity::waiting;
 use crate::call::CallError;
 use crate::engine::{Due, ObjectKey};
-use crate::instance::alarm::Woken;
+use crate::instance::work::Woken;
 use crate::node::Node;
 use crate::storage::alarm::time_of;
 use crate::storage::millis;
@@ -32,8 +32,8 @@ pub(crate) const WOKEN_MAX: usize = 64;
 const WAIT_DOUBLINGS_MAX: u32 = 10;
 
 /// What is known of those who could not be woken.
-#[derive(Default)]
-struct Trouble {
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
     /// How often in a row.
     failures: Mutex<HashMap<ObjectKey, u32>>,
     /// Classes that the log has been told of.
@@ -47,14 +47,14 @@ fn back_off(failures: u32) -> Duration {
 
 /// Wakes objects until the runtime ends. The node is held only while something is done.
 pub(crate) async fn dispatch(node: Weak<Node>) {
-    let (seats, trouble) = (Arc::new(Semaphore::new(WOKEN_MAX)), Arc::<Trouble>::default());
+    let seats = Arc::new(Semaphore::new(WOKEN_MAX));
     let mut failures = 0;
     while let Ok(seat) = waiting(Arc::clone(&seats).acquire_owned()).await {
         match waiting(next_due(&node)).await {
             Next::Due((_, object)) => {
                 failures = 0;
                 let Some(node) = node.upgrade() else { return };
-                start(&node, object, seat, &trouble);
+                start(&node, object, seat);
             }
             Next::Failed => {
                 failures += 1;
@@ -120,22 +120,22 @@ async fn next_due(node: &Weak<Node>) -> Next {
 }
 
 /// Wakes one object, on a task that shutting down waits for.
-fn start(node: &Arc<Node>, object: ObjectKey, seat: OwnedSemaphorePermit, trouble: &Arc<Trouble>) {
-    let (woken_by, trouble) = (Arc::clone(node), Arc::clone(trouble));
+fn start(node: &Arc<Node>, object: ObjectKey, seat: OwnedSemaphorePermit) {
+    let woken_by = Arc::clone(node);
     node.spawn(async move {
         let woken = match woken_by.class_of(&object.class) {
             Some(class) => class.wake(&woken_by, object.id).await,
             None => Woken::NoHandler,
         };
-        trouble.settle(&woken_by, &object, woken);
+        woken_by.trouble.settle(&woken_by, &object, woken);
         drop(seat);
     });
 }
 
 impl Trouble {
-    /// Lets the object be found again, at once or after a while. One that nobody can run is not looked for again before
-    /// the next start, when somebody may.
-    fn settle(&self, node: &Node, object: &ObjectKey, woken: Woken) {
+    /// Lets the object be found again, at once or after a while, whether it is taken or not. What nobody can run is not looked
+    /// for again before the next start, when somebody may.
+    pub(crate) fn settle(&self, node: &Node, object: &ObjectKey, woken: Woken) {
         let wait = match woken {
             Woken::Done => {
                 self.failures.lock().remove(object);
@@ -147,7 +147,7 @@ impl Trouble {
                 let count = failures.entry(object.clone()).or_default();
                 *count += 1;
                 let wait = back_off(*count);
-                tracing::warn!(%object, reason = %failure, ?wait, "an alarm could not be run; it will be tried again");
+                tracing::warn!(%object, reason = %failure, ?wait, "what an object has to do could not be done; it will be tried again");
                 wait
             }
             Woken::NoHandler => {
@@ -162,11 +162,12 @@ impl Trouble {
             }
         };
         let Some(engine) = node.engine() else { return };
-        let not_before = match wait {
-            Duration::ZERO => i64::MIN,
-            wait => node.settings.time.now_or_system().checked_add(wait).map_or(i64::MAX, millis),
-        };
-        engine.give_back(object, not_before);
+        if wait.is_zero() {
+            engine.give_back(object);
+        } else {
+            let until = node.settings.time.now_or_system().checked_add(wait);
+            engine.put_off(object, until.map_or(i64::MAX, millis));
+        }
     }
 }
 

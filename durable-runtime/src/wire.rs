@@ -1,13 +1,14 @@
 //! The wire form of calls: what arguments and replies look like as bytes.
 //!
-//! A message is one format byte followed by bincode 2 (little endian, variable-length integers).
-//! Values stand one after the other in the order of the method's arguments. bincode is
-//! positional, so this form is only for calls between equal builds; nothing of it is ever stored.
+//! A message is one format byte and then the values, one after the other in the order of the method's arguments:
+//! - *positional*: bincode 2 (little endian, variable-length integers), only for calls between equal builds.
+//! - *named*: MessagePack in which structs and variants carry their names, so that a program with newer types reads what an
+//!   older one has written, by serde's own rules. Everything that is stored has this form.
 //!
 //! With the feature `json` a [`Decoder`] also reads arguments that came as JSON, and the reply is
 //! then written as JSON: bare, without a format byte. See [`json`].
 //!
-//! Invariants: a message of another format is refused, bytes left over are an error, a
+//! Who reads a message sees by its first byte which it is. Invariants: a message of another format is refused, bytes left over are an error, a
 //! length is never trusted beyond [`MESSAGE_BYTES_MAX`], and a reply has the form of its arguments.
 
 #[cfg(feature = "json")]
@@ -18,8 +19,12 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The largest message, in bytes: 32 MiB, as on Cloudflare.
 pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// First byte of every message; another value is another format.
-const FORMAT: u8 = 1;
+/// The first byte of a message says what follows; another value is another format.
+const POSITIONAL: u8 = 1;
+const NAMED: u8 = 2;
+
+/// How deep named values may be nested.
+const DEPTH_MAX: usize = 128;
 
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<MESSAGE_BYTES_MAX>()
@@ -33,7 +38,7 @@ pub enum WireError {
     #[error("no method `{0}`")]
     UnknownMethod(String),
     /// The message starts with a format byte that this build does not know.
-    #[error("message format {0:?} is not known to this build (it knows {FORMAT})")]
+    #[error("message format {0:?} is not known to this build (it knows {POSITIONAL} and {NAMED})")]
     UnknownFormat(Option<u8>),
     /// The message is larger than [`MESSAGE_BYTES_MAX`].
     #[error("the message is {bytes} bytes, over the limit of {MESSAGE_BYTES_MAX} bytes")]
@@ -80,40 +85,59 @@ pub enum WireError {
 pub struct Encoder {
     form: Form,
     bytes: Vec<u8>,
+    /// The value in words, if it is an error.
+    text: String,
 }
 
 /// What an [`Encoder`] writes.
 #[derive(Clone, Copy, Debug)]
 enum Form {
-    Bincode,
+    Positional,
+    Named,
     #[cfg(feature = "json")]
     Json,
 }
 
 impl Encoder {
-    /// An empty message.
+    /// An empty message in positional form.
     pub fn new() -> Self {
-        Encoder { form: Form::Bincode, bytes: vec![FORMAT] }
+        Encoder { form: Form::Positional, bytes: vec![POSITIONAL], text: String::new() }
+    }
+
+    /// An empty message in named form.
+    pub fn named() -> Self {
+        Encoder { form: Form::Named, bytes: vec![NAMED], text: String::new() }
     }
 
     /// Appends one value.
     ///
     /// # Errors
-    /// When `value` has no form in the message's format, or the message grows over
-    /// [`MESSAGE_BYTES_MAX`].
+    /// When `value` cannot be written in this form, or the message grows over [`MESSAGE_BYTES_MAX`].
     pub fn put<T: Serialize>(&mut self, value: &T) -> Result<(), WireError> {
-        match self.form {
-            Form::Bincode => {
-                bincode::serde::encode_into_std_write(value, &mut self.bytes, config())
-                    .map_err(|error| WireError::Encode(error.to_string()))?;
-            }
+        let out = &mut self.bytes;
+        let written = match self.form {
+            Form::Positional => bincode::serde::encode_into_std_write(value, out, config())
+                .map(|_| ())
+                .map_err(|error| error.to_string()),
+            Form::Named => put_named(value, out).map_err(|error| error.to_string()),
             #[cfg(feature = "json")]
-            Form::Json => json::write(value, &mut self.bytes)?,
-        }
+            Form::Json => json::write(value, out).map_err(|error| error.to_string()),
+        };
+        written.map_err(WireError::Encode)?;
         match self.bytes.len() {
             bytes if bytes > MESSAGE_BYTES_MAX => Err(WireError::TooLarge { bytes }),
             _ => Ok(()),
         }
+    }
+
+    /// Says what the message is about, beside it.
+    pub(crate) fn describe(&mut self, text: String) {
+        self.text = text;
+    }
+
+    /// What the message is about.
+    pub(crate) fn take_text(&mut self) -> String {
+        std::mem::take(&mut self.text)
     }
 
     /// The finished message.
@@ -137,7 +161,8 @@ pub struct Decoder<'a> {
 /// What a [`Decoder`] reads.
 #[derive(Debug)]
 enum Source<'a> {
-    Bincode(&'a [u8]),
+    Positional(&'a [u8]),
+    Named(&'a [u8]),
     #[cfg(feature = "json")]
     Json(std::slice::Iter<'a, json::Argument>),
 }
@@ -152,7 +177,8 @@ impl<'a> Decoder<'a> {
             _ if message.len() > MESSAGE_BYTES_MAX => {
                 Err(WireError::TooLarge { bytes: message.len() })
             }
-            [FORMAT, rest @ ..] => Ok(Decoder { source: Source::Bincode(rest) }),
+            [POSITIONAL, rest @ ..] => Ok(Decoder { source: Source::Positional(rest) }),
+            [NAMED, rest @ ..] => Ok(Decoder { source: Source::Named(rest) }),
             other => Err(WireError::UnknownFormat(other.first().copied())),
         }
     }
@@ -169,19 +195,24 @@ impl<'a> Decoder<'a> {
     /// When the bytes are not a `T`.
     pub fn take<T: DeserializeOwned>(&mut self) -> Result<T, WireError> {
         let decode = |reason| WireError::Decode { expected: std::any::type_name::<T>(), reason };
-        match &mut self.source {
-            Source::Bincode(rest) => {
-                let (value, used) = bincode::serde::decode_from_slice(rest, config())
-                    .map_err(|error| decode(error.to_string()))?;
-                *rest = &rest[used..];
-                Ok(value)
+        let (rest, taken) = match &mut self.source {
+            Source::Positional(rest) => {
+                let taken = bincode::serde::decode_from_slice(rest, config());
+                (rest, taken.map_err(|error| error.to_string()))
+            }
+            Source::Named(rest) => {
+                let taken = take_named(rest);
+                (rest, taken.map_err(|error| error.to_string()))
             }
             #[cfg(feature = "json")]
-            Source::Json(arguments) => match arguments.next() {
-                Some(argument) => json::read(argument),
-                None => Err(decode("there are no more arguments".to_owned())),
-            },
-        }
+            Source::Json(arguments) => {
+                let none = || decode("there are no more arguments".to_owned());
+                return json::read(arguments.next().ok_or_else(none)?);
+            }
+        };
+        let (value, used) = taken.map_err(decode)?;
+        *rest = &rest[used..];
+        Ok(value)
     }
 
     /// Ends the message, and begins the reply to it in the same form.
@@ -190,12 +221,32 @@ impl<'a> Decoder<'a> {
     /// When bytes are left over.
     pub fn finish(&mut self) -> Result<Encoder, WireError> {
         match &self.source {
-            Source::Bincode(rest) if !rest.is_empty() => Err(WireError::LeftOver(rest.len())),
-            Source::Bincode(_) => Ok(Encoder::new()),
+            Source::Positional(rest) | Source::Named(rest) if !rest.is_empty() => {
+                Err(WireError::LeftOver(rest.len()))
+            }
+            Source::Positional(_) => Ok(Encoder::new()),
+            Source::Named(_) => Ok(Encoder::named()),
             #[cfg(feature = "json")]
-            Source::Json(_) => Ok(Encoder { form: Form::Json, bytes: Vec::new() }),
+            Source::Json(_) => {
+                Ok(Encoder { form: Form::Json, bytes: Vec::new(), text: String::new() })
+            }
         }
     }
+}
+
+fn put_named<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), rmp_serde::encode::Error> {
+    let mut serializer = rmp_serde::Serializer::new(out).with_struct_map();
+    serializer.unstable_set_max_depth(DEPTH_MAX);
+    value.serialize(&mut serializer)
+}
+
+/// The value, and how many bytes it takes.
+fn take_named<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), rmp_serde::decode::Error> {
+    let mut rest = bytes;
+    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+    deserializer.set_max_depth(DEPTH_MAX);
+    let value = T::deserialize(&mut deserializer)?;
+    Ok((value, bytes.len() - rest.len()))
 }
 
 #[cfg(test)]
@@ -213,6 +264,36 @@ mod tests {
     #[test]
     fn golden_message() {
         assert_eq!(message(), [1, 10, 2, b'h', b'i']);
+        let mut out = Encoder::named();
+        out.put(&5_i64).unwrap();
+        out.put(&Point { x: 1, y: 2 }).unwrap();
+        assert_eq!(out.finish(), [2, 5, 0x82, 0xa1, b'x', 1, 0xa1, b'y', 2]);
+    }
+
+    #[derive(serde::Serialize)]
+    struct Point {
+        x: u8,
+        y: u8,
+    }
+
+    /// What a later program makes of the same thing.
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct NewPoint {
+        #[serde(default)]
+        z: u8,
+        y: u8,
+    }
+
+    #[test]
+    fn a_named_value_is_read_by_a_later_type() {
+        let mut out = Encoder::named();
+        out.put(&Point { x: 1, y: 2 }).unwrap();
+        out.put(&"next").unwrap();
+        let message = out.finish();
+        let mut input = Decoder::new(&message).unwrap();
+        assert_eq!(input.take::<NewPoint>(), Ok(NewPoint { z: 0, y: 2 }));
+        assert_eq!(input.take::<String>().as_deref(), Ok("next"));
+        input.finish().unwrap();
     }
 
     #[test]

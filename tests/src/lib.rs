@@ -4,6 +4,7 @@
 pub mod broken;
 pub mod guide;
 pub mod ledger;
+pub mod purse;
 
 pub use guide::{in_a_turn, with_runtime};
 

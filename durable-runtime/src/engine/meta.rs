@@ -6,22 +6,43 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::ObjectKey;
+use super::{ObjectKey, Wake};
 
 /// The form of the `_durable_*` tables that this program writes.
 pub(crate) const META_FORMAT: i64 = 1;
 
-/// When the object's alarm is due, if it has one.
-pub(crate) const WAKE: &str = "/*durable*/SELECT due FROM _durable_alarm WHERE slot = 0";
+/// When each kind of work wants the object woken, and whether some of it was given up. Cached, so each begins as no
+/// statement of a user's may.
+pub(crate) const WAKES: [&str; 5] = [
+    "/*durable*/SELECT min(due) FILTER (WHERE slot = 0), count(*) FILTER (WHERE slot = 1) \
+     FROM _durable_alarm",
+    "/*durable*/SELECT min(due), \
+     EXISTS (SELECT 1 FROM _durable_timers WHERE due IS NULL) FROM _durable_timers",
+    "/*durable*/SELECT min(due), 0 FROM _durable_receivers WHERE due IS NOT NULL",
+    "/*durable*/SELECT min(due), 0 FROM _durable_outbox WHERE number IS NULL",
+    "/*durable*/SELECT NULL, EXISTS (SELECT 1 FROM _durable_dead_letters)",
+];
 
-/// When the object wants to be woken, in milliseconds since 1970, if it does. `storage` writes that table, too, once
-/// there is an alarm.
-pub(super) fn read_wake(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_durable_alarm')";
-    if !connection.query_row(sql, [], |row| row.get(0))? {
-        return Ok(None);
+/// What the object waits for. `storage` makes each of those tables when it is first needed.
+pub(crate) fn read_wake(connection: &Connection) -> rusqlite::Result<Wake> {
+    let mut wake = Wake::default();
+    for sql in WAKES {
+        let row = connection.prepare_cached(sql).and_then(|mut read| {
+            read.query_row([], |row| Ok((row.get(0)?, row.get::<_, bool>(1)?)))
+        });
+        let (time_ms, has_given_up): (Option<i64>, bool) = match row {
+            Err(error) if is_no_table(&error) => continue,
+            other => other?,
+        };
+        wake.time_ms = [wake.time_ms, time_ms].into_iter().flatten().min();
+        wake.has_given_up |= has_given_up;
     }
-    connection.query_row(WAKE, [], |row| row.get(0)).optional()
+    Ok(wake)
+}
+
+/// Whether a statement failed because a table of the framework's has not been needed so far.
+pub(crate) fn is_no_table(error: &rusqlite::Error) -> bool {
+    error.to_string().starts_with("no such table: _durable_")
 }
 
 /// What the table says.

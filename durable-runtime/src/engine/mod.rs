@@ -41,11 +41,13 @@ pub(crate) use directory::Directory;
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
-pub(crate) use meta::{META_FORMAT, WAKE};
+#[cfg(test)]
+pub(crate) use meta::WAKES;
+pub(crate) use meta::{META_FORMAT, is_no_table, read_wake};
 pub(crate) use receipt::Receipt;
 pub(crate) use scratch::Scratch;
 pub(crate) use vfs::tune_process;
-pub(crate) use wakes::Due;
+pub(crate) use wakes::{Due, NEVER, Wake};
 
 use crate::id::RawId;
 use crate::{Error, Result};
@@ -115,15 +117,30 @@ pub(crate) trait Engine: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Lets a taken object be found again, but, unless it commits another time, not before this one.
-    fn give_back(&self, object: &ObjectKey, not_before_ms: i64) {
-        let _ = (object, not_before_ms);
+    /// Lets a taken object be found again.
+    fn give_back(&self, object: &ObjectKey) {
+        let _ = object;
     }
 
     /// Says what the object itself holds about its time, when that is not what was known of it. Only for whoever has
     /// the object to himself.
-    fn correct_wake(&self, object: &ObjectKey, time_ms: Option<i64>) {
-        let _ = (object, time_ms);
+    fn correct_wake(&self, object: &ObjectKey, wake: Wake) {
+        let _ = (object, wake);
+    }
+
+    /// Lets an object, taken or not, be found not before this time, unless it commits another one: what it wants before is
+    /// being done.
+    fn put_off(&self, object: &ObjectKey, not_before_ms: i64) {
+        let _ = (object, not_before_ms);
+    }
+
+    /// The objects of a class in which work was given up, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    fn given_up(&self, class: &str) -> Result<Vec<ObjectKey>> {
+        let _ = class;
+        Ok(Vec::new())
     }
 }
 
@@ -169,10 +186,9 @@ pub(crate) trait Database: Send {
         let _ = about;
     }
 
-    /// Says when the object wants to be woken from the next `commit` on, in milliseconds since 1970. Without this it stays
-    /// as it was; a deletion clears it.
-    fn set_wake(&mut self, time_ms: Option<i64>) {
-        let _ = time_ms;
+    /// Says what the object waits for from the next `commit` on. Without this it stays as it was; a deletion clears it.
+    fn set_wake(&mut self, wake: Wake) {
+        let _ = wake;
     }
 
     /// Begins a transaction.

@@ -18,10 +18,10 @@
 //! |---|---|
 //! | i64 | time in milliseconds |
 //! | u32 | size of the database in pages |
-//! | u8 | what follows: 1 name, 2 location hint, 4 the alarm is set, 8 the alarm is cleared |
+//! | u8 | what follows: 1 name, 2 location hint, 4 the time to wake it is set, 8 it is cleared; 16, with one of these: it has work that was given up |
 //! | u16, bytes | name, if it follows |
 //! | u8, bytes | location hint, if it follows |
-//! | i64 | alarm in milliseconds, if it is set |
+//! | i64 | when to wake it, in milliseconds, if it is set |
 //! | u32 | number of page entries |
 //! | | page entries |
 //!
@@ -45,7 +45,7 @@ use delta::push_delta;
 pub(crate) use decode::{Head, Record};
 pub(crate) use frame::{OpenFrame, Position};
 
-use super::ObjectKey;
+use super::{ObjectKey, Wake};
 use crate::{Error, ErrorKind, Result};
 
 /// The size of a page.
@@ -64,8 +64,9 @@ const SPARSE_BYTES_MAX: usize = PAGE_BYTES * 3 / 4;
 
 const HAS_NAME: u8 = 1;
 const HAS_HINT: u8 = 2;
-const SETS_ALARM: u8 = 4;
-const CLEARS_ALARM: u8 = 8;
+const SETS_WAKE: u8 = 4;
+const CLEARS_WAKE: u8 = 8;
+const HAS_GIVEN_UP: u8 = 16;
 
 const IMAGE: u8 = 0;
 const AGAINST_PREVIOUS: u8 = 1;
@@ -77,18 +78,6 @@ pub(crate) struct Effects {
     pub(crate) creates: bool,
     pub(crate) deletes: bool,
     pub(crate) restores: bool,
-}
-
-/// What a commit does to its object's alarm.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum AlarmChange {
-    /// Nothing.
-    #[default]
-    Unchanged,
-    /// It is due at this time in milliseconds.
-    Set(i64),
-    /// There is none any more.
-    Cleared,
 }
 
 /// What is known of a commit besides its pages.
@@ -103,7 +92,8 @@ pub(crate) struct Commit<'a> {
     /// On creation, if they are known.
     pub(crate) name: Option<&'a str>,
     pub(crate) location_hint: Option<&'a str>,
-    pub(crate) alarm: AlarmChange,
+    /// What the object waits for from now on, if that may have changed.
+    pub(crate) wake: Option<Wake>,
 }
 
 /// A record that is being made. Pages go straight into its bytes.
@@ -214,14 +204,13 @@ impl Draft {
 }
 
 fn push_options(bytes: &mut Vec<u8>, commit: &Commit<'_>) -> Result<()> {
-    let (alarm_bit, alarm) = match commit.alarm {
-        AlarmChange::Unchanged => (0, None),
-        AlarmChange::Set(time_ms) => (SETS_ALARM, Some(time_ms)),
-        AlarmChange::Cleared => (CLEARS_ALARM, None),
-    };
+    let wake_bits = commit.wake.map_or(0, |wake| {
+        let set_or_cleared = wake.time_ms.map_or(CLEARS_WAKE, |_| SETS_WAKE);
+        set_or_cleared | if wake.has_given_up { HAS_GIVEN_UP } else { 0 }
+    });
     let name_bit = commit.name.map_or(0, |_| HAS_NAME);
     let hint_bit = commit.location_hint.map_or(0, |_| HAS_HINT);
-    bytes.push(name_bit | hint_bit | alarm_bit);
+    bytes.push(name_bit | hint_bit | wake_bits);
     if let Some(name) = commit.name {
         let length: u16 = length("name", name.len())?;
         bytes.extend_from_slice(&length.to_le_bytes());
@@ -231,7 +220,7 @@ fn push_options(bytes: &mut Vec<u8>, commit: &Commit<'_>) -> Result<()> {
         bytes.push(length("location hint", hint.len())?);
         bytes.extend_from_slice(hint.as_bytes());
     }
-    if let Some(time_ms) = alarm {
+    if let Some(time_ms) = commit.wake.and_then(|wake| wake.time_ms) {
         bytes.extend_from_slice(&time_ms.to_le_bytes());
     }
     Ok(())

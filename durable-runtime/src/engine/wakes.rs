@@ -12,7 +12,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -27,16 +27,38 @@ const ROWS_READ: usize = if cfg!(test) { 4 } else { 1_024 };
 /// As many objects as the window holds before its end is given back to the table.
 const WINDOW_MAX: usize = 4 * ROWS_READ;
 
+/// The time of those who are not to be woken.
+pub(crate) const NEVER: i64 = i64::MAX;
+
 /// A time in milliseconds since 1970, and who is to be woken then. Ordered by time.
 pub(crate) type Due = (i64, ObjectKey);
 
-/// The part of the index that is on the disk: one row for each object that wants to be woken.
+/// What an object waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wake {
+    /// When it wants to be woken, in milliseconds since 1970, if it does.
+    pub(crate) time_ms: Option<i64>,
+    /// Whether it has work that was given up, for somebody to look at.
+    pub(crate) has_given_up: bool,
+}
+
+impl From<Option<i64>> for Wake {
+    fn from(time_ms: Option<i64>) -> Self {
+        Wake { time_ms, has_given_up: false }
+    }
+}
+
+/// The part of the index that is on the disk: one row for each object that wants to be woken, and one for each in
+/// which work was given up.
 pub(crate) trait WakeTable: Send + Sync {
     /// Rows after this one in order, or the first ones, at most so many.
     fn after(&self, last: Option<&Due>, count: usize) -> Result<Vec<Due>>;
 
     /// Writes, or removes, the rows of these objects. All or none.
-    fn write(&self, changes: &[(ObjectKey, Option<i64>)]) -> Result<()>;
+    fn write(&self, changes: &[(ObjectKey, Wake)]) -> Result<()>;
+
+    /// The objects of a class in which work was given up.
+    fn given_up(&self, class: &str) -> Result<Vec<ObjectKey>>;
 }
 
 /// The due index of a data directory.
@@ -55,7 +77,7 @@ struct State {
     horizon: Horizon,
     /// Taken and not given back, each with what its object wants now.
     taken: HashMap<ObjectKey, Option<i64>>,
-    /// Given back with a later time than their own.
+    /// Not to be found before a time that is later than their own.
     put_off: Queue,
     /// Woken when something is due earlier than before.
     waiter: Option<Waker>,
@@ -75,7 +97,7 @@ enum Horizon {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Change {
-    time: Option<i64>,
+    wake: Wake,
     number: u64,
 }
 
@@ -86,9 +108,38 @@ pub(crate) struct Batch {
 }
 
 impl Wakes {
-    /// Takes note of a commit: when its object wants to be woken, if at all.
-    pub(crate) fn set(&self, object: &ObjectKey, time: Option<i64>) {
-        self.change(|state| state.set(object, time));
+    /// Takes note of a commit: what its object waits for.
+    pub(crate) fn set(&self, object: &ObjectKey, wake: impl Into<Wake>) {
+        let wake = wake.into();
+        self.change(|state| state.set(object, wake));
+    }
+
+    /// Lets an object be found not before this time, unless it commits another one: what it wants before is being done, or
+    /// could not be.
+    /// The last millisecond of all is never. Also for one that is taken, in place of [`give_back`](Wakes::give_back).
+    pub(crate) fn put_off(&self, object: &ObjectKey, not_before: i64) {
+        self.change(|state| {
+            state.taken.remove(object);
+            state.window.remove(object);
+            state.put_off.insert((not_before, object.clone()));
+        });
+    }
+
+    /// The objects of a class in which work was given up, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub(crate) fn given_up(&self, table: &dyn WakeTable, class: &str) -> Result<Vec<ObjectKey>> {
+        let state = self.state.lock();
+        let mut found: BTreeSet<ObjectKey> = table.given_up(class)?.into_iter().collect();
+        for (object, change) in state.changed.iter().filter(|(object, _)| *object.class == *class) {
+            if change.wake.has_given_up {
+                found.insert(object.clone());
+            } else {
+                found.remove(object);
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     /// The earliest time that somebody wants to be woken at, and who is told when it becomes earlier.
@@ -128,14 +179,12 @@ impl Wakes {
         Ok(due)
     }
 
-    /// Lets an object be found again, but not before this time: one that could not be woken would come at once.
-    pub(crate) fn give_back(&self, object: &ObjectKey, not_before: i64) {
-        self.change(|state| match state.taken.remove(object) {
-            Some(Some(time)) if time < not_before => {
-                state.put_off.insert((not_before, object.clone()));
+    /// Lets a taken object be found again.
+    pub(crate) fn give_back(&self, object: &ObjectKey) {
+        self.change(|state| {
+            if let Some(Some(time)) = state.taken.remove(object) {
+                state.place((time, object.clone()));
             }
-            Some(Some(time)) => state.place((time, object.clone())),
-            Some(None) | None => {}
         });
     }
 
@@ -170,7 +219,7 @@ impl Wakes {
             return Ok(());
         }
         let rows: Vec<_> =
-            batch.changes.iter().map(|(object, change)| (object.clone(), change.time)).collect();
+            batch.changes.iter().map(|(object, change)| (object.clone(), change.wake)).collect();
         table.write(&rows)?;
         let mut state = self.state.lock();
         for (object, change) in &batch.changes {
@@ -183,9 +232,10 @@ impl Wakes {
 }
 
 impl State {
-    fn set(&mut self, object: &ObjectKey, time: Option<i64>) {
+    fn set(&mut self, object: &ObjectKey, wake: Wake) {
+        let time = wake.time_ms;
         self.changes += 1;
-        self.changed.insert(object.clone(), Change { time, number: self.changes });
+        self.changed.insert(object.clone(), Change { wake, number: self.changes });
         if let Some(wanted) = self.taken.get_mut(object) {
             *wanted = time;
             return;
@@ -213,7 +263,8 @@ impl State {
 
     fn earliest(&self) -> Option<i64> {
         let (window, put_off) = (self.window.first(), self.put_off.first());
-        [window, put_off].into_iter().flatten().map(|due| due.0).min()
+        let earliest = [window, put_off].into_iter().flatten().map(|due| due.0).min();
+        earliest.filter(|time| *time != NEVER)
     }
 
     fn take_first(&mut self, now: i64) -> Option<Due> {
@@ -238,7 +289,7 @@ impl State {
             let rows = table.after(begin, ROWS_READ)?;
             let end = if rows.len() < ROWS_READ { None } else { rows.last().cloned() };
             let changes = self.changed.iter().filter_map(|(object, change)| {
-                Some((change.time?, object.clone())).filter(|due| {
+                Some((change.wake.time_ms?, object.clone())).filter(|due| {
                     begin.is_none_or(|begin| due > begin)
                         && end.as_ref().is_none_or(|end| due <= end)
                 })

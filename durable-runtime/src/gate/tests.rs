@@ -1,5 +1,7 @@
 //! What leaves an object and when, on an engine whose commits become durable when the test says so.
 
+mod messages;
+
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::engine::fake::Fake;
 use crate::harness::Harness;
+use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
@@ -55,13 +58,16 @@ impl DurableObject for Counter {
         Ok(Counter::default())
     }
 
+    /// Only messages come this way.
     fn dispatch(
         &mut self,
-        _: &Context<Self>,
-        _: &str,
+        ctx: &Context<Self>,
+        method: &str,
         _: &mut Decoder<'_>,
     ) -> Result<WireReply, WireError> {
-        unreachable!("no call passes through its wire form here")
+        let unknown = || WireError::UnknownMethod(method.into());
+        let added = (method == "add").then(|| add(self, ctx)).ok_or_else(unknown)?;
+        added.map(|_| WireReply::Ok(Vec::new())).map_err(|_| unknown())
     }
 
     fn stub(raw: RawStub<Self>) -> RawStub<Counter> {
@@ -129,6 +135,7 @@ impl Bed {
             background_limit: Duration::MAX,
             harness: Harness::default(),
             alarm_limit: Duration::MAX,
+            pace: PaceLimit::default(),
         };
         let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
         let executor = tokio::runtime::Handle::current();

@@ -13,12 +13,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::activity::waiting;
+use crate::activity::{self, waiting};
 use crate::call::{CallError, Failure};
-use crate::engine::{ObjectKey, Receipt};
+use crate::engine::Receipt;
 use crate::gate::Unconfirmed;
 use crate::handlers::AlarmInfo;
-use crate::id::Identity;
 use crate::instance::chain::{self, Link};
 use crate::instance::events::event;
 use crate::instance::session::{Session, SessionPin};
@@ -34,61 +33,6 @@ use crate::{BoxFuture, Context, DurableObject, Error, Handle, Result};
 
 const INFO: MethodInfo = MethodInfo { name: "alarm", access: Access::Write };
 
-/// How long the end of a run waits for a place in a queue that is full.
-const QUEUE_WAIT: Duration = Duration::from_secs(1);
-
-/// What became of a wake.
-#[derive(Debug)]
-pub(crate) enum Woken {
-    /// All that was due is done, or noted.
-    Done,
-    /// It could not be seen to, and is to be tried again.
-    Failed(Failure),
-    /// The class has nobody to be woken.
-    NoHandler,
-}
-
-/// Runs the alarm of an object, if it is due.
-pub(crate) async fn wake<T: DurableObject>(object: Arc<Object<T>>) -> Woken {
-    if T::HANDLERS.alarm.is_none() {
-        return Woken::NoHandler;
-    }
-    let (sender, begun) = oneshot::channel();
-    let begun = match object.submit(None, || Box::new(Begin { sender })) {
-        Ok(_) => waiting(begun).await.unwrap_or(Begun::Failed(CallError::ShutDown)),
-        Err(failure) => Begun::Failed(failure),
-    };
-    match begun {
-        Begun::Over => Woken::Done,
-        Begun::Failed(failure) => Woken::Failed(failure),
-        Begun::Running(run) => {
-            run.attend(&object).await.map_or_else(Woken::Failed, |()| Woken::Done)
-        }
-    }
-}
-
-/// What the first turns of a run lead to.
-enum Begun {
-    Over,
-    Failed(Failure),
-    Running(Run),
-}
-
-/// Begins a run, and ends it too if the handler is sync.
-struct Begin {
-    sender: oneshot::Sender<Begun>,
-}
-
-impl<T: DurableObject> Job<T> for Begin {
-    fn run(self: Box<Self>, live: &mut Live<T>) {
-        let _ = self.sender.send(live.begin_alarm().unwrap_or_else(Begun::Failed));
-    }
-
-    fn fail(self: Box<Self>, failure: Failure) {
-        let _ = self.sender.send(Begun::Failed(failure));
-    }
-}
-
 /// An async handler that is to run.
 struct Run {
     alarm: Alarm,
@@ -101,15 +45,8 @@ struct Run {
 }
 
 impl<T: DurableObject> Live<T> {
-    fn begin_alarm(&mut self) -> Result<Begun, Failure> {
-        let (now, alarm) = self.own_turn(|ctx| Ok((millis(ctx.now()), ctx.store().alarm()?)))?;
-        let alarm = match alarm {
-            Some(alarm) if alarm.due <= now => alarm,
-            other => {
-                self.correct_wake(other.map(|alarm| alarm.due));
-                return Ok(Begun::Over);
-            }
-        };
+    /// Runs an alarm that is due, or begins to.
+    pub(super) fn begin_alarm(&mut self, alarm: Alarm) -> Result<(), Failure> {
         let info = AlarmInfo {
             retry_count: alarm.failed,
             is_retry: alarm.failed > 0,
@@ -118,16 +55,7 @@ impl<T: DurableObject> Live<T> {
         match T::HANDLERS.alarm {
             Some(Handler::Sync(handler)) => self.run_alarm(alarm, handler, info),
             Some(Handler::Async(handler)) => self.start_alarm(alarm, handler, info),
-            None => Ok(Begun::Over),
-        }
-    }
-
-    /// The index knew another time than the object.
-    fn correct_wake(&self, due: Option<i64>) {
-        let identity = self.ctx.identity();
-        let key = ObjectKey { class: Arc::clone(&identity.class), id: identity.id };
-        if let Some(engine) = self.ctx.node().engine() {
-            engine.correct_wake(&key, due);
+            None => Ok(()),
         }
     }
 
@@ -137,7 +65,7 @@ impl<T: DurableObject> Live<T> {
         alarm: Alarm,
         handler: fn(&mut T, &Context<T>, (AlarmInfo,)) -> Result<()>,
         info: AlarmInfo,
-    ) -> Result<Begun, Failure> {
+    ) -> Result<(), Failure> {
         let closure = move |object: &mut T, ctx: &Context<T>| {
             ctx.store().delete_alarm()?;
             handler(object, ctx, (info,))?;
@@ -145,10 +73,10 @@ impl<T: DurableObject> Live<T> {
         };
         let ran: Turned<(), Error> = self.run(Box::new(ClosureCall { info: INFO, closure }));
         match ran.outcome {
-            Ok(()) => Ok(Begun::Over),
+            Ok(()) => Ok(()),
             Err(error) => {
                 let reason = reason_of(error)?;
-                self.end_alarm(alarm, Some(&reason)).map(|()| Begun::Over)
+                self.end_alarm(alarm, Some(&reason))
             }
         }
     }
@@ -159,7 +87,7 @@ impl<T: DurableObject> Live<T> {
         alarm: Alarm,
         handler: fn(Handle<T>, (AlarmInfo,)) -> BoxFuture<Result<()>>,
         info: AlarmInfo,
-    ) -> Result<Begun, Failure> {
+    ) -> Result<(), Failure> {
         let alarm = Alarm { is_running: true, ..alarm };
         let unconfirmed = Arc::<Unconfirmed>::default();
         let remembered = Arc::clone(&unconfirmed);
@@ -171,13 +99,15 @@ impl<T: DurableObject> Live<T> {
         match outcome {
             Ok(handler) => {
                 let session = Arc::clone(&self.session);
-                let pin = session.pin();
-                Ok(Begun::Running(Run { alarm, handler, unconfirmed, receipt, session, pin }))
+                let (pin, duty) = (session.pin(), Duty::begin(Arc::clone(self.ctx.object())));
+                let run = Run { alarm, handler, unconfirmed, receipt, session, pin };
+                self.ctx.node().spawn(run.attend(duty));
+                Ok(())
             }
             Err(error) => {
                 let reason = reason_of(error)?;
                 let alarm = Alarm { is_running: false, ..alarm };
-                self.end_alarm(alarm, Some(&reason)).map(|()| Begun::Over)
+                self.end_alarm(alarm, Some(&reason))
             }
         }
     }
@@ -225,7 +155,7 @@ fn note_failure<T: DurableObject>(ctx: &Context<T>, ran: Alarm, reason: &str) ->
     if store.alarm()? != Some(ran) {
         return Ok(Next::Replaced);
     }
-    let Some(wait) = retry::wait(failed, spread(ctx.identity(), failed)) else {
+    let Some(wait) = retry::wait(failed, retry::number_of(ctx.identity(), failed)) else {
         store.give_up_alarm(Alarm { failed, ..ran }, now, reason)?;
         return Ok(Next::GivenUp);
     };
@@ -234,23 +164,41 @@ fn note_failure<T: DurableObject>(ctx: &Context<T>, ran: Alarm, reason: &str) ->
     Ok(Next::Retry(wait))
 }
 
-/// A number that differs from object to object and from run to run, so that those who failed together are not tried
-/// again together. Ids are as good as random.
-fn spread(identity: &Identity, failed: u32) -> u64 {
-    let bytes = identity.id.as_bytes()[8..16].iter();
-    bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte)).rotate_left(failed * 8)
+/// An alarm handler is at work, until this is dropped.
+struct Duty<T: DurableObject>(Arc<Object<T>>);
+
+impl<T: DurableObject> Duty<T> {
+    fn begin(object: Arc<Object<T>>) -> Self {
+        object.duties.lock().runs_alarm = true;
+        Duty(object)
+    }
+}
+
+impl<T: DurableObject> Drop for Duty<T> {
+    fn drop(&mut self) {
+        self.0.duties.lock().runs_alarm = false;
+    }
 }
 
 impl Run {
     /// Runs the handler, from its start to the note about its end.
-    async fn attend<T: DurableObject>(mut self, object: &Arc<Object<T>>) -> Result<(), Failure> {
+    async fn attend<T: DurableObject>(self, duty: Duty<T>) {
+        let object = Arc::clone(&duty.0);
+        activity::describe(|| format!("`alarm` of {}", object.label()));
+        if let Err(failure) = self.run(duty).await {
+            object.node().could_not_wake(&object.identity().key(), failure);
+        }
+    }
+
+    async fn run<T: DurableObject>(mut self, duty: Duty<T>) -> Result<(), Failure> {
         if let Err(error) = self.receipt.wait().await {
             dispose(self.handler);
             return Err(CallError::StorageFailed(error));
         }
+        let object = Arc::clone(&duty.0);
         let node = object.node();
         let limit = node.settings.alarm_limit;
-        let link = || Link::new(object, None, Arc::clone(&self.unconfirmed));
+        let link = || Link::new(&object, None, Arc::clone(&self.unconfirmed));
         let attended = attend(&mut self.handler, &self.session, node, limit);
         let ended = chain::scope(link(), attended).await;
         dispose(self.handler);
@@ -264,41 +212,39 @@ impl Run {
             Ended::ShutDown => return Err(CallError::ShutDown),
         };
         // As a part of the handler, which a shutdown waits for.
-        let noted = chain::scope(link(), note_end(object, self.alarm, reason)).await;
+        let noted = chain::scope(link(), note_end(duty, self.alarm, reason)).await;
         drop(self.pin);
+        object.outlived();
         noted
     }
 }
 
 /// Has its turn to note how a run has ended.
 async fn note_end<T: DurableObject>(
-    object: &Arc<Object<T>>,
+    duty: Duty<T>,
     alarm: Alarm,
     reason: Option<String>,
 ) -> Result<(), Failure> {
-    loop {
-        let (sender, noted) = oneshot::channel();
-        let end = || Box::new(End { alarm, reason: reason.clone(), sender }) as Box<dyn Job<T>>;
-        match object.submit(None, end) {
-            Ok(_) => return waiting(noted).await.unwrap_or(Err(CallError::ShutDown)),
-            Err(CallError::Overloaded { .. }) => {
-                object.node().settings.time.sleep(QUEUE_WAIT).await;
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
+    let object = Arc::clone(&duty.0);
+    let (sender, noted) = oneshot::channel();
+    let end = Box::new(End { duty, alarm, reason, sender });
+    object.submit_patiently(end).await?;
+    waiting(noted).await.unwrap_or(Err(CallError::ShutDown))
 }
 
 /// Notes the end of an async run.
-struct End {
+struct End<T: DurableObject> {
+    duty: Duty<T>,
     alarm: Alarm,
     reason: Option<String>,
     sender: oneshot::Sender<Result<(), Failure>>,
 }
 
-impl<T: DurableObject> Job<T> for End {
+impl<T: DurableObject> Job<T> for End<T> {
     fn run(self: Box<Self>, live: &mut Live<T>) {
-        let _ = self.sender.send(live.end_alarm(self.alarm, self.reason.as_deref()));
+        drop(self.duty);
+        let noted = live.end_alarm(self.alarm, self.reason.as_deref());
+        let _ = self.sender.send(noted.and_then(|()| live.correct_wake()));
     }
 
     fn fail(self: Box<Self>, failure: Failure) {

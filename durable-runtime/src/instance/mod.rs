@@ -15,14 +15,19 @@ pub(crate) mod events;
 pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod mailbox;
+pub(crate) mod outbox;
+pub(crate) mod pace;
 pub(crate) mod registry;
 pub(crate) mod session;
 pub(crate) mod tasks;
+pub(crate) mod timers;
 pub(crate) mod turn;
+pub(crate) mod work;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -35,10 +40,14 @@ use events::event;
 use mailbox::{Closing, GateId, Mailbox, Submitted, Ticket};
 use registry::{Class, Weight};
 use session::Session;
+use work::Duties;
 
 /// How often a caller looks again while another one runs and nobody waits. Most turns are over
 /// within that time, and queueing costs more.
 const CLAIM_ATTEMPTS: usize = 32;
+
+/// How long the end of something that was begun waits for a place in a queue that is full.
+const QUEUE_WAIT: Duration = Duration::from_secs(1);
 
 /// A piece of work in an object's queue.
 pub(crate) trait Job<T: DurableObject>: Send {
@@ -64,6 +73,8 @@ pub(crate) struct Object<T: DurableObject> {
     used: AtomicBool,
     /// Whether the next turn needs a fresh instance, unless something pins the one that is there.
     is_outlived: AtomicBool,
+    /// What it does by itself.
+    pub(crate) duties: Mutex<Duties>,
     /// Whether it is in the ring of [`registry::Residents`].
     listed: AtomicBool,
 }
@@ -100,6 +111,7 @@ impl<T: DurableObject> Object<T> {
             node,
             used: AtomicBool::new(true),
             is_outlived: AtomicBool::new(false),
+            duties: Mutex::default(),
             listed: AtomicBool::new(false),
         }
     }
@@ -158,17 +170,41 @@ impl<T: DurableObject> Object<T> {
         pass: Option<GateId>,
         job: impl FnOnce() -> Box<dyn Job<T>>,
     ) -> Result<Ticket, Failure> {
+        let mut job = Some(job);
+        self.submit_from(pass, &mut || job.take().map(|make| make()))
+    }
+
+    /// Puts a job into the queue, and waits while that is full.
+    pub(crate) async fn submit_patiently(
+        self: &Arc<Self>,
+        job: Box<dyn Job<T>>,
+    ) -> Result<(), Failure> {
+        let mut job = Some(job);
+        loop {
+            match self.submit_from(None, &mut || job.take()) {
+                Err(CallError::Overloaded { .. }) => {}
+                submitted => return submitted.map(|_| ()),
+            }
+            self.node.settings.time.sleep(QUEUE_WAIT).await;
+        }
+    }
+
+    /// `job` is asked for at most once, and not if it is refused.
+    fn submit_from(
+        self: &Arc<Self>,
+        pass: Option<GateId>,
+        job: &mut dyn FnMut() -> Option<Box<dyn Job<T>>>,
+    ) -> Result<Ticket, Failure> {
         if self.is_shut() {
             return Err(CallError::ShutDown);
         }
         self.check_load(pass)?;
-        let mut job = Some(job);
         let submitted = {
             let mut mailbox = self.mailbox.lock();
             if let Some(cycle) = chain::cycle(mailbox.gates_before(pass)) {
                 return Err(CallError::Deadlock(cycle));
             }
-            mailbox.submit(pass, &mut || job.take().map(|make| make()))
+            mailbox.submit(pass, job)
         };
         match submitted {
             Submitted::Queued(ticket) => Ok(ticket),

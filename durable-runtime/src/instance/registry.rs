@@ -15,8 +15,9 @@ use tokio::task::AbortHandle;
 
 use crate::id::{Identity, RawId};
 use crate::instance::Object;
-use crate::instance::alarm::{self, Woken};
 use crate::instance::idle::{self, Verdict};
+use crate::instance::outbox::{self, Delivered, Delivery};
+use crate::instance::work::{self, Woken};
 use crate::node::Node;
 use crate::{BoxFuture, DurableObject};
 
@@ -86,8 +87,10 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// The class key.
     fn key(&self) -> &str;
-    /// Runs the alarm of an object, if it is due.
+    /// Makes one step of what an object has to do by itself.
     fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken>;
+    /// Gives messages to an object.
+    fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered>;
     /// Whether somebody runs in any object.
     fn is_busy(&self) -> bool;
     /// Ends all objects in which nobody runs; `false` if somebody does.
@@ -107,7 +110,12 @@ impl<T: DurableObject> AnyClass for Class<T> {
     }
 
     fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken> {
-        Box::pin(alarm::wake(self.object(node, id, None)))
+        Box::pin(work::wake(self.object(node, id, None)))
+    }
+
+    fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered> {
+        let object = self.object(node, delivery.receiver.id, delivery.name.as_ref());
+        Box::pin(outbox::deliver(object, delivery))
     }
 
     fn is_busy(&self) -> bool {

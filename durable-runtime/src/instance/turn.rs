@@ -19,7 +19,7 @@ use crate::instance::events::event;
 use crate::rpc::{Access, Method, MethodInfo, WireReply};
 use crate::storage::AppliedMigration;
 use crate::wire::{Decoder, Encoder, WireError};
-use crate::{Context, DurableObject, ErrorKind};
+use crate::{Context, DurableObject, Error, ErrorKind};
 
 thread_local! {
     static IN_A_TURN: Cell<bool> = const { Cell::new(false) };
@@ -74,6 +74,14 @@ pub(crate) trait Invocation<T: DurableObject, R, E>: Send {
     /// The method's name, for errors and events.
     fn method(&self) -> &'static str;
     fn access(&self) -> Access;
+    /// The arguments in the form in which they are stored.
+    fn store_arguments(&self) -> crate::Result<Vec<u8>> {
+        let text = format!(
+            "`{}` is no business method, and only calls of those can be sent",
+            self.method()
+        );
+        Err(Error::new(ErrorKind::Invalid, text))
+    }
     fn invoke(self: Box<Self>, object: &mut T, ctx: &Context<T>, form: Form) -> Result<R, Stop<E>>;
 }
 
@@ -94,6 +102,15 @@ where
 
     fn access(&self) -> Access {
         self.method.info.access
+    }
+
+    fn store_arguments(&self) -> crate::Result<Vec<u8>> {
+        let mut message = Encoder::named();
+        (self.method.encode)(&self.arguments, &mut message).map_err(|error| {
+            let text = format!("the arguments of `{}` cannot be stored: {error}", self.method());
+            Error::new(ErrorKind::Encoding, text)
+        })?;
+        Ok(message.finish())
     }
 
     fn invoke(self: Box<Self>, object: &mut T, ctx: &Context<T>, form: Form) -> Result<R, Stop<E>> {

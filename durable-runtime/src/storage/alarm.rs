@@ -11,8 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::Store;
-use crate::engine::WAKE;
+use super::{Store, millis};
 use crate::{Error, ErrorKind, Result};
 
 const CREATE: &str = "CREATE TABLE _durable_alarm (slot INTEGER PRIMARY KEY, time INTEGER NOT NULL, \
@@ -60,7 +59,7 @@ pub struct FailedAlarm {
 impl Store {
     /// The alarm that is set, also one that runs.
     pub(crate) fn alarm(&self) -> Result<Option<Alarm>> {
-        self.on_alarm(None, |connection| {
+        self.on_own_table(None, |connection| {
             let mut read = connection.prepare_cached(READ)?;
             let alarm = read.query_row([], |row| {
                 Ok(Alarm {
@@ -83,9 +82,9 @@ impl Store {
     /// Clears the alarm, also one that runs: it is not tried again then. Gives whether there was one.
     pub(crate) fn delete_alarm(&self) -> Result<bool> {
         self.check_may_write()?;
-        let deleted = self.on_alarm(0, |connection| execute(connection, CLEAR))? > 0;
+        let deleted = self.on_own_table(0, |connection| execute(connection, CLEAR))? > 0;
         if deleted {
-            self.touch_alarm();
+            self.touch_work();
         }
         Ok(deleted)
     }
@@ -93,34 +92,28 @@ impl Store {
     /// Writes the row of the alarm.
     pub(crate) fn put_alarm(&self, alarm: Alarm) -> Result<()> {
         let Alarm { time, due, failed, is_running } = alarm;
-        let put = |connection: &Connection| {
-            connection.prepare_cached(SET)?.execute((time, due, failed, is_running)).map(Some)
-        };
-        if self.on_alarm(None, put)?.is_none() {
-            self.on_alarm(None, |connection| {
-                connection.execute_batch(CREATE)?;
-                put(connection)
-            })?;
-        }
-        self.touch_alarm();
+        self.on_own_or_new_table(CREATE, |connection| {
+            connection.prepare_cached(SET)?.execute((time, due, failed, is_running))
+        })?;
+        self.touch_work();
         Ok(())
     }
 
     /// Clears the alarm because all its runs failed, and keeps what it was.
     pub(crate) fn give_up_alarm(&self, alarm: Alarm, now: i64, reason: &str) -> Result<()> {
         let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
-        self.on_alarm(0, |connection| {
+        self.on_own_table(0, |connection| {
             let mut give_up = connection.prepare_cached(GIVE_UP)?;
             give_up.execute((alarm.time, now, alarm.failed, reason))?;
             execute(connection, CLEAR)
         })?;
-        self.touch_alarm();
+        self.touch_work();
         Ok(())
     }
 
     /// The last alarm that was given up.
     pub(crate) fn failed_alarm(&self) -> Result<Option<FailedAlarm>> {
-        self.on_alarm(None, |connection| {
+        self.on_own_table(None, |connection| {
             let mut read = connection.prepare_cached(READ_GIVEN_UP)?;
             let failed = read.query_row([], |row| {
                 Ok(FailedAlarm {
@@ -134,55 +127,29 @@ impl Store {
         })
     }
 
+    /// Sets the alarm that was given up last, to run now, unless another one is set. Gives whether it did.
+    pub(crate) fn retry_failed_alarm(&self, now: i64) -> Result<bool> {
+        if self.alarm()?.is_some() {
+            return Ok(false);
+        }
+        let Some(failed) = self.failed_alarm()? else { return Ok(false) };
+        let time = millis(failed.scheduled_time);
+        self.put_alarm(Alarm { time, due: now, failed: 0, is_running: false })?;
+        self.forget_failed_alarm()?;
+        Ok(true)
+    }
+
     /// Forgets the last alarm that was given up.
     pub(crate) fn forget_failed_alarm(&self) -> Result<()> {
-        if self.on_alarm(0, |connection| execute(connection, FORGET_GIVEN_UP))? > 0 {
-            self.mark_written();
+        if self.on_own_table(0, |connection| execute(connection, FORGET_GIVEN_UP))? > 0 {
+            self.touch_work();
         }
         Ok(())
-    }
-
-    /// Says to the engine when the object is to be woken, if the turn may have changed that.
-    pub(super) fn tell_wake(&mut self) -> Result<()> {
-        if !self.turn.touched_alarm.get() {
-            return Ok(());
-        }
-        let read = |connection: &Connection| {
-            connection.prepare_cached(WAKE)?.query_row([], |row| row.get(0)).optional()
-        };
-        let due = self.on_alarm(None, read)?;
-        self.with_database(|database| {
-            database.set_wake(due);
-            Ok(())
-        })
-    }
-
-    fn touch_alarm(&self) {
-        self.turn.touched_alarm.set(true);
-        self.mark_written();
-    }
-
-    /// Runs statements on the table; without one they give `absent`.
-    fn on_alarm<R>(
-        &self,
-        absent: R,
-        run: impl FnOnce(&Connection) -> rusqlite::Result<R>,
-    ) -> Result<R> {
-        let connection = self.enter()?;
-        let _ours = self.guard.lift();
-        match run(connection) {
-            Err(error) if is_no_table(&error) => Ok(absent),
-            done => done.map_err(|error| self.failed(error)),
-        }
     }
 }
 
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<usize> {
     connection.prepare_cached(sql)?.execute([])
-}
-
-fn is_no_table(error: &rusqlite::Error) -> bool {
-    error.to_string().starts_with("no such table: _durable_alarm")
 }
 
 /// The millisecond at which an alarm for this time is due, which is never before it.
@@ -214,6 +181,7 @@ pub(crate) fn time_of(millis: i64) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::WAKES;
     use crate::storage::tests::turn_on_scratch;
 
     #[test]
@@ -224,7 +192,8 @@ mod tests {
             store.give_up_alarm(alarm, 7, "no luck").unwrap();
             store.set_alarm(5).unwrap();
             assert!(store.failed_alarm().unwrap().is_some());
-            for ours in [READ, READ_GIVEN_UP, SET, CLEAR, GIVE_UP, FORGET_GIVEN_UP, WAKE] {
+            let ours = [READ, READ_GIVEN_UP, SET, CLEAR, GIVE_UP, FORGET_GIVEN_UP, WAKES[0]];
+            for ours in ours {
                 for sql in [ours, ours.trim_start_matches("/*durable*/")] {
                     let error = store.sql().exec(sql, []).unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::Refused, "{sql}: {error}");

@@ -57,7 +57,7 @@ impl Store {
             self.apply_all(now)
         })?;
         self.turn.wrote.set(true);
-        self.turn.touched_alarm.set(true);
+        self.turn.touched_work.set(true);
         // What the migrations wrote is provisional, as it is in an object that was never written.
         self.turn.restore(Progress { unsaved: false, emptied: true });
         Ok(())

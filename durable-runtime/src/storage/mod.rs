@@ -7,19 +7,24 @@
 pub(crate) mod alarm;
 mod buffer;
 mod cursor;
+mod dead_letters;
 mod delete;
 mod functions;
 mod guard;
+pub(crate) mod inbox;
 mod kv;
 mod limits;
 mod live;
 mod meta;
 mod migration;
+pub(crate) mod outbox;
 mod params;
 mod row;
 mod sql;
+mod timers;
 mod transaction;
 mod value;
+mod work;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -30,6 +35,7 @@ use rusqlite::Connection;
 
 pub use alarm::FailedAlarm;
 pub use cursor::Cursor;
+pub use dead_letters::DeadLetter;
 pub use kv::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use kv::{Kv, KvKeys, KvList, KvRange};
 pub(crate) use limits::Limits;
@@ -87,8 +93,8 @@ struct Turn {
     unsaved: Cell<bool>,
     /// Whether it has deleted everything that was stored before.
     emptied: Cell<bool>,
-    /// Whether the object's time may have changed.
-    touched_alarm: Cell<bool>,
+    /// Whether what the object waits for may have changed.
+    touched_work: Cell<bool>,
     /// Set when SQLite has ended the transaction by itself.
     doomed: RefCell<Option<Error>>,
 }

@@ -66,9 +66,8 @@ pub(super) fn read<T: DeserializeOwned>(argument: &Argument) -> Result<T, WireEr
     }
 }
 
-pub(super) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), WireError> {
+pub(super) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> serde_json::Result<()> {
     for_strangers(|| serde_json::to_writer(out, value))
-        .map_err(|error| WireError::Encode(error.to_string()))
 }
 
 /// What stands for a field that is left out: `None`, and for other types an error.

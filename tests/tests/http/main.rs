@@ -2,6 +2,7 @@
 
 mod bed;
 mod calls;
+mod described;
 mod fetch;
 mod layers;
 mod names;

@@ -1,6 +1,6 @@
 //! What passes through JSON, type by type: arguments and replies are what `serde_json` makes of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -132,7 +132,7 @@ mirror! {
     bytes: bytes_as_json::Buffer,
     option: Option<u8>,
     nested_option: Option<Option<u8>>,
-    map: HashMap<String, u8>,
+    map: BTreeMap<String, u8>,
     keys_of_numbers: BTreeMap<i64, String>,
     keys_of_characters: BTreeMap<char, u8>,
     keys_of_variants: BTreeMap<Side, u8>,

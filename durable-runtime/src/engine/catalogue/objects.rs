@@ -144,7 +144,7 @@ impl Unlisted {
 mod tests {
     use super::*;
     use crate::engine::scan::testing::object;
-    use crate::engine::wakes::Due;
+    use crate::engine::wakes::{Due, Wake};
 
     fn row(commit: u64, name: Option<&str>, created_ms: Option<i64>) -> Row {
         Row {
@@ -197,8 +197,11 @@ mod tests {
             fn after(&self, _: Option<&Due>, _: usize) -> Result<Vec<Due>> {
                 Ok(Vec::new())
             }
-            fn write(&self, _: &[(ObjectKey, Option<i64>)]) -> Result<()> {
+            fn write(&self, _: &[(ObjectKey, Wake)]) -> Result<()> {
                 Err(crate::Error::other("full"))
+            }
+            fn given_up(&self, _: &str) -> Result<Vec<ObjectKey>> {
+                Ok(Vec::new())
             }
         }
         impl ObjectIndex for Full {

@@ -10,9 +10,9 @@ use super::checkpoint::Waker;
 use super::entry::{Entry, State, wait};
 use crate::engine::journal::{Journal, Refusal};
 use crate::engine::overlay::{Change, Changes, MIGRATION_BYTES_MAX, TURN_BYTES_MAX};
-use crate::engine::record::{AlarmChange, Commit, Draft, Effects};
+use crate::engine::record::{Commit, Draft, Effects};
 use crate::engine::vfs::{ObjectConnection, connection_bytes, open_connection};
-use crate::engine::{About, Configure, Database, Receipt, sqlite};
+use crate::engine::{About, Configure, Database, Receipt, Wake, sqlite};
 use crate::{Error, ErrorKind, Result};
 
 pub(super) struct JournaledDatabase {
@@ -24,7 +24,7 @@ pub(super) struct JournaledDatabase {
     /// Who the object is, for the next record.
     about: About,
     /// When it wants to be woken, for the next record.
-    wake: AlarmChange,
+    wake: Option<Wake>,
     /// Cleared when SQLite and the overlay no longer agree.
     usable: bool,
     _closer: Closer,
@@ -46,7 +46,7 @@ impl JournaledDatabase {
             shared,
             checkpoints,
             about: About::default(),
-            wake: AlarmChange::Unchanged,
+            wake: None,
             usable: true,
             _closer: closer,
         })
@@ -81,7 +81,7 @@ impl JournaledDatabase {
             let epoch = self.shared.journal.checkpoint_epoch();
             let changes = entry.file.overlay().changes(epoch.0);
             if changes.is_empty() {
-                self.wake = AlarmChange::Unchanged;
+                self.wake = None;
                 return Ok(state.latest.clone());
             }
             let time_ms = now_ms.max(state.stamp.time_ms);
@@ -93,7 +93,7 @@ impl JournaledDatabase {
                     entry.note_news(std::mem::take(&mut self.about), created_ms);
                     state.committed(&receipt, time_ms);
                     // Under the lock: a checkpoint that has the lock after this record finds the wake, too.
-                    self.shared.note_wake(&entry.key, std::mem::take(&mut self.wake));
+                    self.shared.note_wake(&entry.key, self.wake.take());
                     entry.account(&state);
                     return Ok(receipt);
                 }
@@ -115,7 +115,7 @@ impl JournaledDatabase {
         loop {
             let draft = Draft::new(&Commit {
                 effects: Effects { deletes: true, ..Effects::default() },
-                alarm: AlarmChange::Cleared,
+                wake: Some(Wake::default()),
                 ..commit_of(&entry, &state, time_ms)
             })?;
             match self.shared.append(
@@ -125,7 +125,7 @@ impl JournaledDatabase {
             ) {
                 Ok(receipt) => {
                     state.committed(&receipt, time_ms);
-                    self.shared.note_wake(&entry.key, AlarmChange::Cleared);
+                    self.shared.note_wake(&entry.key, Some(Wake::default()));
                     entry.deleted(&mut state, &self.shared.template);
                     return Ok(receipt);
                 }
@@ -147,7 +147,7 @@ fn commit_of<'a>(entry: &'a Entry, state: &State, time_ms: i64) -> Commit<'a> {
         effects: Effects::default(),
         name: None,
         location_hint: None,
-        alarm: AlarmChange::Unchanged,
+        wake: None,
     }
 }
 
@@ -157,7 +157,7 @@ fn draft(
     changes: &Changes,
     time_ms: i64,
     about: &About,
-    alarm: AlarmChange,
+    wake: Option<Wake>,
 ) -> Result<Draft> {
     let is_new = changes.size_before == 0;
     let mut draft = Draft::new(&Commit {
@@ -165,7 +165,7 @@ fn draft(
         effects: Effects { creates: is_new, ..Effects::default() },
         name: about.name.as_deref(),
         location_hint: about.location_hint.as_deref(),
-        alarm,
+        wake,
         ..commit_of(entry, state, time_ms)
     })?;
     for Change { number, before, after, first_touch } in &changes.pages {
@@ -205,8 +205,8 @@ impl Database for JournaledDatabase {
         self.about = about;
     }
 
-    fn set_wake(&mut self, time_ms: Option<i64>) {
-        self.wake = time_ms.map_or(AlarmChange::Cleared, AlarmChange::Set);
+    fn set_wake(&mut self, wake: Wake) {
+        self.wake = Some(wake);
     }
 
     fn begin(&self) -> Result<()> {
@@ -266,7 +266,7 @@ impl Database for JournaledDatabase {
     }
 
     fn rollback(&mut self) -> Result<()> {
-        self.wake = AlarmChange::Unchanged;
+        self.wake = None;
         let connection = self.check()?;
         // SQLite may have ended the transaction by itself.
         let rolled_back = if connection.is_autocommit() {

@@ -46,9 +46,9 @@ use super::files::sparing::Sparing;
 use super::journal::{CheckpointEpoch, Journal, LocalJournal, Options, Refusal};
 use super::overlay::Template;
 use super::pagestore::{FilePerObject, PageStore, Stamp, object_path};
-use super::record::{AlarmChange, Draft};
+use super::record::Draft;
 use super::vfs::{Clock, Vfs, template};
-use super::wakes::{Batch, Due, Wakes};
+use super::wakes::{Batch, Due, Wake, Wakes};
 use super::{Configure, Database, Directory, Engine, ObjectKey, Receipt};
 use crate::{Error, ErrorKind, Result};
 
@@ -183,12 +183,20 @@ impl Engine for JournaledEngine {
         Ok(self.shared.wakes.take_due(&*self.shared.index, now_ms, 1)?.pop())
     }
 
-    fn give_back(&self, object: &ObjectKey, not_before_ms: i64) {
-        self.shared.wakes.give_back(object, not_before_ms);
+    fn give_back(&self, object: &ObjectKey) {
+        self.shared.wakes.give_back(object);
     }
 
-    fn correct_wake(&self, object: &ObjectKey, time_ms: Option<i64>) {
-        self.shared.wakes.set(object, time_ms);
+    fn correct_wake(&self, object: &ObjectKey, wake: Wake) {
+        self.shared.wakes.set(object, wake);
+    }
+
+    fn put_off(&self, object: &ObjectKey, not_before_ms: i64) {
+        self.shared.wakes.put_off(object, not_before_ms);
+    }
+
+    fn given_up(&self, class: &str) -> Result<Vec<ObjectKey>> {
+        self.shared.wakes.given_up(&*self.shared.index, class)
     }
 }
 
@@ -295,11 +303,9 @@ impl Shared {
     }
 
     /// Takes note of what a commit says about the object's time, while its entry is locked.
-    fn note_wake(&self, object: &ObjectKey, change: AlarmChange) {
-        match change {
-            AlarmChange::Unchanged => {}
-            AlarmChange::Set(time_ms) => self.wakes.set(object, Some(time_ms)),
-            AlarmChange::Cleared => self.wakes.set(object, None),
+    fn note_wake(&self, object: &ObjectKey, change: Option<Wake>) {
+        if let Some(wake) = change {
+            self.wakes.set(object, wake);
         }
     }
 

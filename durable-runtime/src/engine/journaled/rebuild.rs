@@ -13,6 +13,7 @@ use crate::engine::meta::{Meta, read_wake};
 use crate::engine::overlay::Overlay;
 use crate::engine::pagestore::{FilePerObject, PageStore, object_at};
 use crate::engine::vfs::{ObjectFile, Vfs, open_connection};
+use crate::engine::wakes::Wake;
 use crate::engine::{About, Configure, ObjectKey, sqlite};
 use crate::{Error, ErrorKind, Result};
 
@@ -39,7 +40,9 @@ pub(super) fn rebuild_if_lost(
             let keys = list(disk, &shard)?.into_iter().filter_map(|path| object_at(root, &path));
             for key in keys {
                 let (row, wake) = row(disk, root, vfs, &key);
-                wakes.extend(wake.map(|time| (key.clone(), Some(time))));
+                if wake != Wake::default() {
+                    wakes.push((key.clone(), wake));
+                }
                 rows.push((key, row));
                 objects += 1;
                 if rows.len() == BATCH {
@@ -70,13 +73,13 @@ fn list(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: &ObjectKey) -> (Row, Option<i64>) {
+fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: &ObjectKey) -> (Row, Wake) {
     let store = FilePerObject::new(Arc::clone(disk), root, key);
-    let mut wake = None;
+    let mut wake = Wake::default();
     let mut row = Row { stamp: store.stamp().unwrap_or_default(), ..Row::default() };
     match read_meta(store, vfs) {
-        Ok((meta, wake_ms)) if meta.is_of(key) => {
-            wake = wake_ms;
+        Ok((meta, known)) if meta.is_of(key) => {
+            wake = known;
             row.created_ms = Some(meta.created_ms);
             row.about = About { name: meta.name.map(Arc::from), location_hint: meta.location_hint };
         }
@@ -87,7 +90,7 @@ fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: &ObjectKey) -> (R
 }
 
 /// Who the object is, and when it wants to be woken.
-fn read_meta(store: FilePerObject, vfs: &Arc<Vfs>) -> Result<(Meta, Option<i64>)> {
+fn read_meta(store: FilePerObject, vfs: &Arc<Vfs>) -> Result<(Meta, Wake)> {
     let failed = |error| Error::new(ErrorKind::Storage, error);
     let size = store.size().map_err(failed)?;
     let file = ObjectFile::with_overlay(vfs, Arc::new(store), Overlay::of_file(size));

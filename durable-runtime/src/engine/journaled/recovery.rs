@@ -15,8 +15,8 @@ use crate::engine::files::{Disk, FilesystemSync};
 use crate::engine::journal::{NewGeneration, Options};
 use crate::engine::overlay::{Page, Snapshot};
 use crate::engine::pagestore::{FilePerObject, PageStore, Stamp, object_path};
-use crate::engine::record::AlarmChange;
 use crate::engine::scan::{self, Affected, Found, ScanReport, Visitor};
+use crate::engine::wakes::Wake;
 use crate::engine::{About, ObjectKey};
 use crate::{Error, ErrorKind, Result};
 
@@ -123,7 +123,7 @@ pub(crate) struct Replayed {
     about: About,
     created_ms: Option<i64>,
     /// What the commits have done to its time, all in all.
-    alarm: AlarmChange,
+    wake: Option<Wake>,
     pub(crate) is_deleted: bool,
     /// The first commit that counts, and whether it stands by itself: what was before a creation or a deletion
     /// does not matter.
@@ -185,9 +185,7 @@ impl Visitor for Replay {
             (object.first, object.stands_alone) = (stamp, true);
         }
         object.is_deleted = record.effects.deletes;
-        if record.alarm != AlarmChange::Unchanged {
-            object.alarm = record.alarm;
-        }
+        object.wake = record.wake.or(object.wake);
         for entry in record.pages() {
             let previous = object.pages.get(&entry.number);
             match entry.change.image(previous.map(|page| &**page)) {
@@ -257,13 +255,9 @@ impl Replay {
     }
 
     /// What the due index lacks.
-    fn wakes(&self) -> Vec<(ObjectKey, Option<i64>)> {
-        let wake = |(key, object): (&ObjectKey, &Replayed)| match object.alarm {
-            AlarmChange::Unchanged => None,
-            AlarmChange::Set(time_ms) => Some((key.clone(), Some(time_ms))),
-            AlarmChange::Cleared => Some((key.clone(), None)),
-        };
-        self.objects.iter().filter_map(wake).collect()
+    fn wakes(&self) -> Vec<(ObjectKey, Wake)> {
+        let wakes = self.objects.iter();
+        wakes.filter_map(|(key, object)| Some((key.clone(), object.wake?))).collect()
     }
 
     /// Writes every replayed page to its file, and makes all of them durable.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::delta::Delta;
 use super::{
-    AGAINST_PREVIOUS, AGAINST_ZEROS, AlarmChange, CLEARS_ALARM, Effects, HAS_HINT, HAS_NAME, IMAGE,
-    Image, PAGE_BYTES, SETS_ALARM, frame,
+    AGAINST_PREVIOUS, AGAINST_ZEROS, CLEARS_WAKE, Effects, HAS_GIVEN_UP, HAS_HINT, HAS_NAME, IMAGE,
+    Image, PAGE_BYTES, SETS_WAKE, frame,
 };
-use crate::engine::ObjectKey;
+use crate::engine::{ObjectKey, Wake};
 use crate::id::RawId;
 
 /// Whose part it is.
@@ -28,7 +28,7 @@ pub(crate) struct Record<'a> {
     pub(crate) effects: Effects,
     pub(crate) name: Option<&'a str>,
     pub(crate) location_hint: Option<&'a str>,
-    pub(crate) alarm: AlarmChange,
+    pub(crate) wake: Option<Wake>,
     pages: &'a [u8],
 }
 
@@ -108,10 +108,14 @@ impl<'a> Record<'a> {
             let bytes = reader.array::<1>()?[0];
             Some(reader.text(usize::from(bytes))?)
         };
-        let alarm = match options & !(HAS_NAME | HAS_HINT) {
-            0 => AlarmChange::Unchanged,
-            SETS_ALARM => AlarmChange::Set(i64::from_le_bytes(reader.array()?)),
-            CLEARS_ALARM => AlarmChange::Cleared,
+        let has_given_up = options & HAS_GIVEN_UP != 0;
+        let wake = match options & !(HAS_NAME | HAS_HINT | HAS_GIVEN_UP) {
+            0 if !has_given_up => None,
+            SETS_WAKE => {
+                let time_ms = Some(i64::from_le_bytes(reader.array()?));
+                Some(Wake { time_ms, has_given_up })
+            }
+            CLEARS_WAKE => Some(Wake { time_ms: None, has_given_up }),
             _ => return None,
         };
         let pages = reader.pages()?;
@@ -120,7 +124,7 @@ impl<'a> Record<'a> {
             deletes: flags & frame::DELETES != 0,
             restores: flags & frame::RESTORES != 0,
         };
-        Some(Record { head, time_ms, database_pages, effects, name, location_hint, alarm, pages })
+        Some(Record { head, time_ms, database_pages, effects, name, location_hint, wake, pages })
     }
 
     /// The pages, in the order in which they were added.

@@ -24,7 +24,7 @@ fn commit(object: &ObjectKey) -> Commit<'_> {
         effects: Effects { creates: true, ..Effects::default() },
         name: Some("lobby"),
         location_hint: Some("weur"),
-        alarm: AlarmChange::Set(5),
+        wake: Some(Some(5).into()),
     }
 }
 
@@ -80,7 +80,7 @@ fn a_record_gives_back_what_went_in() {
     assert_eq!((record.time_ms, record.database_pages), (3, 4));
     assert_eq!(record.effects, Effects { creates: true, ..Effects::default() });
     assert_eq!((record.name, record.location_hint), (Some("lobby"), Some("weur")));
-    assert_eq!(record.alarm, AlarmChange::Set(5));
+    assert_eq!(record.wake, Some(Some(5).into()));
     let pages: Vec<PageEntry<'_>> = record.pages().collect();
     let mut image = [0; PAGE_BYTES];
     image[7] = 9;
@@ -89,6 +89,18 @@ fn a_record_gives_back_what_went_in() {
     assert!(pages[1].change.needs_previous() && pages[1].change.image(None).is_none());
     assert_eq!(pages[1].change.image(Some(&[0; PAGE_BYTES])), Some(image));
     assert_eq!(pages[2].change.image(None), Some([1; PAGE_BYTES]));
+}
+
+#[test]
+fn what_an_object_waits_for_comes_back() {
+    let given_up = |time_ms| Some(Wake { time_ms, has_given_up: true });
+    for wake in [None, Some(None.into()), Some(Some(-7).into()), given_up(None), given_up(Some(9))]
+    {
+        let object = object();
+        let draft = Draft::new(&Commit { wake, ..commit(&object) }).unwrap();
+        let frames = close(draft.finish(1 << 20).unwrap());
+        assert_eq!(open(&frames[0]).unwrap().1.wake, wake);
+    }
 }
 
 #[test]

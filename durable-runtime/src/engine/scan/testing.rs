@@ -8,7 +8,7 @@ use super::{Found, ScanReport, Visitor, scan};
 use crate::Result;
 use crate::engine::ObjectKey;
 use crate::engine::files::simulated::{Random, SimulatedDisk};
-use crate::engine::record::{AlarmChange, Commit, Draft, Effects, PAGE_BYTES, Position};
+use crate::engine::record::{Commit, Draft, Effects, PAGE_BYTES, Position};
 use crate::id::RawId;
 
 /// The object, the number of the commit, a sum over its pages.
@@ -43,7 +43,7 @@ impl Model {
             effects: Effects::default(),
             name: None,
             location_hint: None,
-            alarm: AlarmChange::Unchanged,
+            wake: None,
         })
         .unwrap();
         let mut random = Random(self.commits.len() as u64);

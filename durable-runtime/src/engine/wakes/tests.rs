@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Wake;
+use std::task::Wake as WakeTask;
 
 use super::*;
 use crate::id::RawId;
@@ -14,6 +14,7 @@ fn object(number: u32) -> ObjectKey {
 #[derive(Default)]
 struct Rows {
     rows: Mutex<BTreeMap<ObjectKey, i64>>,
+    given_up: Mutex<BTreeSet<ObjectKey>>,
     is_broken: AtomicBool,
 }
 
@@ -28,24 +29,33 @@ impl WakeTable for Rows {
         Ok(due.into_iter().filter(|due| last.is_none_or(|last| due > last)).take(count).collect())
     }
 
-    fn write(&self, changes: &[(ObjectKey, Option<i64>)]) -> Result<()> {
+    fn write(&self, changes: &[(ObjectKey, Wake)]) -> Result<()> {
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(crate::Error::new(crate::ErrorKind::Storage, "broken"));
         }
         let mut rows = self.rows.lock();
-        for (object, time) in changes {
-            match time {
-                Some(time) => drop(rows.insert(object.clone(), *time)),
+        for (object, wake) in changes {
+            match wake.time_ms {
+                Some(time) => drop(rows.insert(object.clone(), time)),
                 None => drop(rows.remove(object)),
+            }
+            if wake.has_given_up {
+                self.given_up.lock().insert(object.clone());
+            } else {
+                self.given_up.lock().remove(object);
             }
         }
         Ok(())
+    }
+
+    fn given_up(&self, _: &str) -> Result<Vec<ObjectKey>> {
+        Ok(self.given_up.lock().iter().cloned().collect())
     }
 }
 
 struct Flag(AtomicBool);
 
-impl Wake for Flag {
+impl WakeTask for Flag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -70,10 +80,44 @@ fn who_is_due_comes_once_and_in_order() {
     wakes.set(&object(2), None);
     wakes.set(&object(3), Some(50));
     for (_, object) in &due {
-        wakes.give_back(object, 0);
+        wakes.give_back(object);
     }
-    wakes.give_back(&object(1), 40);
+    wakes.put_off(&object(1), 40);
     assert_eq!(times(&wakes.take_due(&rows, 60, 9).unwrap()), [40, 50]);
+}
+
+#[test]
+fn who_is_put_off_comes_then_or_when_it_commits_an_earlier_time() {
+    let (wakes, rows) = (Wakes::default(), Rows::default());
+    for number in 1..=4 {
+        wakes.set(&object(number), Some(10));
+    }
+    assert_eq!(wakes.take_due(&rows, 10, 2).unwrap().len(), 2);
+    let found = wakes.take_due(&rows, 10, 9).unwrap();
+    // Taken or not, with a time or for ever.
+    wakes.give_back(&found[0].1);
+    wakes.put_off(&found[0].1, 30);
+    wakes.put_off(&found[1].1, NEVER);
+    assert_eq!(wakes.earliest(&rows, Waker::noop()).unwrap(), Some(30));
+    assert_eq!(times(&wakes.take_due(&rows, 40, 9).unwrap()), [30]);
+    assert_eq!(wakes.earliest(&rows, Waker::noop()).unwrap(), None);
+    wakes.set(&found[1].1, Some(10));
+    assert_eq!(times(&wakes.take_due(&rows, 40, 9).unwrap()), [10]);
+}
+
+#[test]
+fn work_that_was_given_up_is_known_before_and_after_it_is_written() {
+    let (wakes, rows) = (Wakes::default(), Rows::default());
+    let class = object(1).class;
+    let known = || wakes.given_up(&rows, &class).unwrap();
+    wakes.set(&object(1), Wake { time_ms: None, has_given_up: true });
+    wakes.set(&object(2), Some(5));
+    assert_eq!(known(), [object(1)]);
+    assert_eq!(wakes.given_up(&rows, "Nobody").unwrap(), []);
+    wakes.write(&rows, &wakes.unwritten()).unwrap();
+    assert_eq!(known(), [object(1)]);
+    wakes.set(&object(1), None);
+    assert_eq!(known(), []);
 }
 
 #[test]
@@ -113,7 +157,7 @@ fn many_sleepers_are_not_in_memory() {
         found += due.len();
         for (_, object) in &due {
             wakes.set(object, None);
-            wakes.give_back(object, 0);
+            wakes.give_back(object);
         }
         wakes.write(&rows, &wakes.unwritten()).unwrap();
     }
@@ -175,7 +219,7 @@ fn whatever_happens_everybody_is_found_at_their_time() {
                 }
                 6 => {
                     if let Some(key) = taken.pop() {
-                        wakes.give_back(&key, 0);
+                        wakes.give_back(&key);
                     }
                 }
                 _ => {

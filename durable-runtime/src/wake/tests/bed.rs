@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::engine::{Catalogue, Directory, JournaledEngine, OnDamage, RealDisk, WriteLimits};
 use crate::handlers::AlarmInfo;
 use crate::harness::Harness;
+use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
@@ -195,6 +196,7 @@ impl Bed {
             gate_limit: Duration::MAX,
             background_limit: Duration::MAX,
             alarm_limit: Duration::from_mins(15),
+            pace: PaceLimit::default(),
             harness: Harness::default(),
         };
         let engine = Arc::new(opened.await.unwrap().unwrap());

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use crate::engine::ObjectKey;
 use crate::engine::catalogue::{ObjectIndex, Row};
 use crate::engine::files::simulated::SimulatedDisk;
-use crate::engine::wakes::{Due, WakeTable};
+use crate::engine::wakes::{Due, Wake, WakeTable};
 use crate::{Error, Result};
 
 /// A list of objects that dies with the disk, and keeps all that it was told.
@@ -33,18 +33,22 @@ impl WakeTable for Index {
         Ok(due.into_iter().filter(|due| last.is_none_or(|last| due > last)).take(count).collect())
     }
 
-    fn write(&self, changes: &[(ObjectKey, Option<i64>)]) -> Result<()> {
+    fn write(&self, changes: &[(ObjectKey, Wake)]) -> Result<()> {
         if self.disk.has_crashed() {
             return Err(Error::other("the power is off"));
         }
         let mut wakes = self.wakes.lock();
-        for (key, time) in changes {
-            match time {
-                Some(time) => wakes.insert(key.clone(), *time),
+        for (key, wake) in changes {
+            match wake.time_ms {
+                Some(time) => wakes.insert(key.clone(), time),
                 None => wakes.remove(key),
             };
         }
         Ok(())
+    }
+
+    fn given_up(&self, _: &str) -> Result<Vec<ObjectKey>> {
+        Ok(Vec::new())
     }
 }
 

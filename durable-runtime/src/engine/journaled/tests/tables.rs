@@ -44,7 +44,7 @@ pub(super) fn write_wake(
     model: &mut Tables,
     time: Option<i64>,
 ) -> Result<()> {
-    database.set_wake(time);
+    database.set_wake(time.into());
     let connection = database.connection();
     let done = if let Some(time) = time {
         let value = time.to_le_bytes().to_vec();

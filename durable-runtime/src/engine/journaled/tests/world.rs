@@ -454,7 +454,7 @@ impl World {
         let shared = self.shared();
         let due = shared.wakes.take_due(&*shared.index, i64::MAX, usize::MAX).unwrap();
         for (_, key) in &due {
-            shared.wakes.give_back(key, i64::MIN);
+            shared.wakes.give_back(key);
         }
         let time = |key| due.iter().find(|due| due.1 == key).map(|due| due.0);
         (0..self.objects.len()).map(|number| time(key(number))).collect()

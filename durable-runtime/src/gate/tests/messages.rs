@@ -1,0 +1,95 @@
+//! When a message leaves, and when it counts as delivered.
+
+use super::*;
+use crate::instance::work::Woken;
+use crate::message::Message;
+use crate::storage::millis;
+use crate::wire::Encoder;
+
+/// Sends `b` an `add`, which is not durable when this comes back.
+fn send(object: &RawStub<Counter>, to: &RawStub<Counter>, method: &str) {
+    let receiver = to.object().unwrap().identity().key();
+    let arguments = Encoder::named().finish();
+    let message = Message { receiver, name: None, method: method.into(), arguments };
+    let mut sent = call(object, move |_, ctx| ctx.store().post(&message, millis(ctx.now()), None));
+    assert!(poll(&mut sent).is_pending());
+}
+
+/// Makes a step of an object.
+async fn step(object: &RawStub<Counter>) {
+    let object = object.object().unwrap();
+    let class = object.node().class_of("Counter").unwrap();
+    let woken = class.wake(object.node(), object.identity().id).await;
+    assert!(matches!(woken, Woken::Done), "{woken:?}");
+}
+
+/// What an object holds, as a later turn would find it, and whether it has anything to be flushed.
+async fn peek<R: Send + 'static>(
+    object: &RawStub<Counter>,
+    read: impl FnOnce(&mut Counter, &Context<Counter>) -> Result<R> + Send + 'static,
+) -> R {
+    let slot = Arc::new(parking_lot::Mutex::new(None));
+    let found = Arc::clone(&slot);
+    let mut call = call(object, move |object, ctx| {
+        *found.lock() = Some(read(object, ctx)?);
+        Ok(())
+    });
+    let _ = poll(&mut call);
+    slot.lock().take().unwrap()
+}
+
+fn waiting(_: &mut Counter, ctx: &Context<Counter>) -> Result<u64> {
+    ctx.pending_messages()
+}
+
+fn refused(_: &mut Counter, ctx: &Context<Counter>) -> Result<usize> {
+    Ok(ctx.dead_letters()?.len())
+}
+
+#[tokio::test]
+async fn a_message_leaves_when_its_turn_is_durable_and_is_kept_until_its_effect_is() {
+    let bed = Bed::new();
+    let (a, b) = (bed.awake().await, bed.object("b"));
+    call(&b, |_, _| Ok(())).await.unwrap();
+    send(&a, &b, "add");
+    step(&a).await;
+    settle().await;
+    assert_eq!(peek(&b, read).await, None, "it has left before its turn was durable");
+
+    bed.engine.flush();
+    settle().await;
+    assert_eq!(peek(&b, read).await, Some(1));
+    assert_eq!(peek(&a, waiting).await, 1, "it was let go before its effect was durable");
+
+    bed.engine.flush();
+    settle().await;
+    assert_eq!(peek(&a, waiting).await, 0);
+}
+
+#[tokio::test]
+async fn a_refusal_counts_when_it_is_durable() {
+    let bed = Bed::new();
+    let (a, b) = (bed.awake().await, bed.object("b"));
+    call(&b, |_, _| Ok(())).await.unwrap();
+    send(&a, &b, "nothing that it knows");
+    bed.engine.flush();
+    step(&a).await;
+    settle().await;
+    assert_eq!(peek(&b, read).await, None);
+    assert_eq!((peek(&a, waiting).await, peek(&a, refused).await), (1, 0));
+    bed.engine.flush();
+    settle().await;
+    assert_eq!((peek(&a, waiting).await, peek(&a, refused).await), (0, 1));
+}
+
+#[tokio::test]
+async fn a_message_whose_turn_is_lost_never_leaves() {
+    let bed = Bed::new();
+    let (a, b) = (bed.awake().await, bed.object("b"));
+    call(&b, |_, _| Ok(())).await.unwrap();
+    send(&a, &b, "add");
+    step(&a).await;
+    bed.engine.lose();
+    settle().await;
+    assert_eq!(peek(&b, read).await, None);
+}

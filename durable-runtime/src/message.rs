@@ -1,0 +1,16 @@
+//! A call in the form in which it is stored: for timers and the outbox.
+
+use std::sync::Arc;
+
+use crate::engine::ObjectKey;
+
+/// A call to a business method of some object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) receiver: ObjectKey,
+    /// The receiver's name, if it is known.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) method: Arc<str>,
+    /// In the named form of [`wire`](crate::wire), since a later program may read them.
+    pub(crate) arguments: Vec<u8>,
+}

@@ -1,0 +1,66 @@
+//! What an object waits for by itself: its alarm, its timers and its outgoing messages, each in tables of its own.
+//!
+//! The guarantee: such work is rows like any other, undone with whatever made them; each commit that touches it says to the
+//! engine when the object is to be woken from then on, and whether some of it was given up.
+
+use rusqlite::Connection;
+
+use super::Store;
+use crate::Result;
+use crate::engine::{Wake, is_no_table, read_wake};
+
+impl Store {
+    /// What the object waits for, as its tables say.
+    pub(crate) fn wake(&self) -> Result<Wake> {
+        self.on_own_table(Wake::default(), read_wake)
+    }
+
+    /// Says to the engine what the object waits for, if the turn may have changed that.
+    pub(super) fn tell_wake(&mut self) -> Result<()> {
+        if !self.turn.touched_work.get() {
+            return Ok(());
+        }
+        let wake = self.wake()?;
+        self.with_database(|database| {
+            database.set_wake(wake);
+            Ok(())
+        })
+    }
+
+    /// The turn has changed the object's work.
+    pub(super) fn touch_work(&self) {
+        self.turn.touched_work.set(true);
+        self.mark_written();
+    }
+
+    /// Runs statements on tables of the framework's; where they are not made yet, that gives `absent`.
+    pub(super) fn on_own_table<R>(
+        &self,
+        absent: R,
+        run: impl FnOnce(&Connection) -> rusqlite::Result<R>,
+    ) -> Result<R> {
+        let connection = self.enter()?;
+        let _ours = self.guard.lift();
+        match run(connection) {
+            Err(error) if is_no_table(&error) => Ok(absent),
+            done => done.map_err(|error| self.failed(error)),
+        }
+    }
+
+    /// The same, and makes the tables first where they are not made yet.
+    pub(super) fn on_own_or_new_table<R>(
+        &self,
+        create: &str,
+        run: impl Fn(&Connection) -> rusqlite::Result<R>,
+    ) -> Result<R> {
+        if let Some(done) = self.on_own_table(None, |connection| run(connection).map(Some))? {
+            return Ok(done);
+        }
+        let connection = self.enter()?;
+        let _ours = self.guard.lift();
+        connection
+            .execute_batch(create)
+            .and_then(|()| run(connection))
+            .map_err(|error| self.failed(error))
+    }
+}
