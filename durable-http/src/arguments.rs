@@ -94,6 +94,7 @@ impl<'de> Deserialize<'de> for Members {
 #[cfg(test)]
 mod tests {
     use durable_runtime::__private::{Access, ArgumentDescription, MethodInfo, TypeSchema};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -150,6 +151,25 @@ mod tests {
             ("", "text- likes-"),
         ] {
             assert_eq!(shown(from_query(&POST, query)), read, "{query}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is sent, it is read or refused, and what is read stands for every argument.
+        #[test]
+        fn anything_is_read_or_refused(body: Vec<u8>, json in "[{}\\[\\]\",:a-z0-9 text]{0,40}", query: String) {
+            let readings = [
+                from_body(&POST, &body),
+                from_body(&POST, json.as_bytes()),
+                from_query(&POST, &json),
+                from_query(&POST, &query),
+            ];
+            for reading in readings {
+                match reading {
+                    Ok(arguments) => prop_assert_eq!(arguments.len(), POST.arguments.len()),
+                    Err(failure) => prop_assert_eq!(failure.status(), 400),
+                }
+            }
         }
     }
 

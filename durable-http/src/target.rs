@@ -118,6 +118,9 @@ pub(crate) fn decoded(part: &str) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
     use super::*;
 
     fn named(path: &str) -> (String, String, Action, String) {
@@ -159,6 +162,25 @@ mod tests {
             assert_eq!(named(&format!("/Room/name/{spelt}/post")).1, name);
         }
         assert_eq!(named("/a%20room/name/b/post").0, "a room");
+    }
+
+    proptest! {
+        /// However a name is spelt, it comes out as it was, and the path after `fetch` too.
+        #[test]
+        fn any_name_comes_through(name: String, rest in "(/[^?#]*)?", class in ".+") {
+            let part = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            let path = format!("/{}/name/{}/fetch{rest}", part(&class), part(&name));
+            let seen = if rest.is_empty() { "/".to_owned() } else { rest };
+            prop_assert_eq!(named(&path), (class, name, Action::Fetch, seen));
+        }
+
+        /// Whatever is sent, it is read or refused.
+        #[test]
+        fn any_path_is_read_or_refused(path in "(/|%|name|id|fetch|[a-z%0-9.]|.){0,40}") {
+            if let Err(failure) = Target::parse(&path) {
+                prop_assert!([400, 404].contains(&failure.status()));
+            }
+        }
     }
 
     #[test]

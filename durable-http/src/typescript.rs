@@ -8,7 +8,7 @@ mod types;
 use std::fmt::Write as _;
 
 use crate::described::{Described, DescribedArgument, DescribedClass, DescribedMethod};
-use types::{identifier, type_of};
+use types::{identifier, key, type_of};
 
 /// What every client begins with.
 const PRELUDE: &str = include_str!("typescript/prelude.ts");
@@ -77,7 +77,7 @@ fn push_method(text: &mut String, method: &DescribedMethod) {
     push_docs(text, "  ", &method.docs);
     let name = literal(method.name);
     // `constructor` is a name like any other only where it is computed.
-    let key = if method.name == identifier(method.name) && method.name != "constructor" {
+    let name_there = if method.name == identifier(method.name) && method.name != "constructor" {
         method.name.to_owned()
     } else {
         format!("[{name}]")
@@ -85,7 +85,7 @@ fn push_method(text: &mut String, method: &DescribedMethod) {
     let reply = type_of(&method.reply);
     let arguments = method.arguments.iter().map(|DescribedArgument { name, is_optional, schema }| {
         let sign = if *is_optional { "?" } else { "" };
-        format!("{}{sign}: {}", literal(name), type_of(schema))
+        format!("{}{sign}: {}", key(name), type_of(schema))
     });
     let arguments = arguments.collect::<Vec<_>>().join("; ");
     let (taken, given) = if arguments.is_empty() {
@@ -97,7 +97,7 @@ fn push_method(text: &mut String, method: &DescribedMethod) {
     };
     let _ = write!(
         text,
-        "  {key}({taken}): Promise<{reply}> {{\n    return this.#object.call({name}, {given}) as Promise<{reply}>;\n  }}\n"
+        "  {name_there}({taken}): Promise<{reply}> {{\n    return this.#object.call({name}, {given}) as Promise<{reply}>;\n  }}\n"
     );
 }
 

@@ -55,6 +55,10 @@ pub mod guide {
     #[doc = include_str!("../../docs/external-io.md")]
     pub mod external_io {}
 
+    #[cfg(feature = "http")]
+    #[doc = include_str!("../../docs/http.md")]
+    pub mod http {}
+
     #[doc = include_str!("../../docs/differences.md")]
     pub mod differences {}
 }

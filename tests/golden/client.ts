@@ -67,13 +67,13 @@ class ObjectUrl {
 }
 
 export namespace Types {
-  export type DurableError = { "constraint"?: string | null; "kind": string; "message": string };
-  export type Event = { "note": Types.Note; "type": "posted" } | { "type": "left"; "who": string } | { "type": "cleared" };
+  export type DurableError = { constraint?: string | null; kind: string; message: string };
+  export type Event = { note: Types.Note; type: "posted" } | { type: "left"; who: string } | { type: "cleared" };
   /** A message in a room. */
-  export type Note = { "answers"?: Types.Note | null; "likes": number; "text": string };
+  export type Note = { answers?: Types.Note | null; likes: number; text: string };
   /** Its name is also that of something in every browser. */
-  export type Response2 = { "ok": boolean };
-  export type RoomError = "Closed" | { "Full": { "most": number } };
+  export type Response = { ok: boolean };
+  export type RoomError = "Closed" | { Full: { most: number } };
 }
 
 /** Calls one `Room`. */
@@ -104,21 +104,21 @@ export class RoomStub {
    *
    * The room may be full. * / is no end of anything.
    */
-  post(args: { "note": Types.Note; "tags": string[]; "to"?: string | null }): Promise<number> {
+  post(args: { note: Types.Note; tags: string[]; to?: string | null }): Promise<number> {
     return this.#object.call("post", args) as Promise<number>;
   }
 
   /** The last notes. */
-  last(args: { "count"?: number | null } = {}): Promise<Types.Event[]> {
+  last(args: { count?: number | null } = {}): Promise<Types.Event[]> {
     return this.#object.call("last", args) as Promise<Types.Event[]>;
   }
 
-  counts(args: { "plain": unknown; "by": { [key: string]: [number, boolean | null] } }): Promise<unknown> {
+  counts(args: { plain: unknown; by: { [key: string]: [number, boolean | null] } }): Promise<unknown> {
     return this.#object.call("counts", args) as Promise<unknown>;
   }
 
-  ["constructor"](args: { "type": Types.Response2 }): Promise<Types.Response2> {
-    return this.#object.call("constructor", args) as Promise<Types.Response2>;
+  ["constructor"](args: { type: Types.Response }): Promise<Types.Response> {
+    return this.#object.call("constructor", args) as Promise<Types.Response>;
   }
 }
 

@@ -83,7 +83,7 @@ fn object(schema: &Map<String, Value>) -> String {
     if let Some(Value::Object(properties)) = schema.get("properties") {
         for (name, property) in properties {
             let sign = if required.contains(&name.as_str()) { "" } else { "?" };
-            fields.push(format!("{}{sign}: {}", Value::from(name.as_str()), type_of(property)));
+            fields.push(format!("{}{sign}: {}", key(name), type_of(property)));
         }
     }
     let others = match (schema.get("additionalProperties"), schema.get("patternProperties")) {
@@ -131,6 +131,11 @@ fn in_brackets(type_: &str) -> String {
     if type_.chars().all(is_plain) { type_.to_owned() } else { format!("({type_})") }
 }
 
+/// The name of a field.
+pub(super) fn key(name: &str) -> String {
+    if identifier(name) == name { name.to_owned() } else { Value::from(name).to_string() }
+}
+
 /// A name that TypeScript takes, as near as it can be.
 pub(super) fn identifier(name: &str) -> String {
     let letter = |letter: char| if letter.is_alphanumeric() || letter == '_' { letter } else { '_' };
@@ -166,17 +171,17 @@ mod tests {
             (json!({"type": "object"}), "{ [key: string]: unknown }"),
             (
                 json!({"type": "object", "properties": {"a": {"type": "string"}, "b-c": {}}, "required": ["a"]}),
-                "{ \"a\": string; \"b-c\"?: unknown }",
+                "{ a: string; \"b-c\"?: unknown }",
             ),
             (
                 json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": true}),
-                "{ \"a\"?: string; [key: string]: unknown }",
+                "{ a?: string; [key: string]: unknown }",
             ),
             (json!({"anyOf": [{"type": "string"}, {"type": "null"}]}), "string | null"),
             (json!({"anyOf": [{"type": "string"}, {}]}), "unknown"),
             (
                 json!({"properties": {"a": {"type": "null"}}, "oneOf": [{"const": 1}, {"const": 2}]}),
-                "({ \"a\"?: null }) & (1 | 2)",
+                "({ a?: null }) & (1 | 2)",
             ),
             (json!({"allOf": [{"type": "string"}, {"const": "a"}]}), "string & (\"a\")"),
         ] {

@@ -46,7 +46,8 @@ struct Plain(u8);
 
 /// Its name is also that of something in every browser.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-struct Response2 {
+#[schemars(rename = "Response")]
+struct Answer {
     ok: bool,
 }
 
@@ -73,7 +74,7 @@ impl Room {
         plain
     }
 
-    pub fn constructor(&mut self, r#type: Response2) -> Response2 {
+    pub fn constructor(&mut self, r#type: Answer) -> Answer {
         r#type
     }
 

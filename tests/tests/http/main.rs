@@ -2,6 +2,7 @@
 
 mod bed;
 mod calls;
+mod curl;
 mod described;
 mod fetch;
 mod layers;
