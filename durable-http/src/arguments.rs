@@ -13,10 +13,7 @@ use crate::failure::Failure;
 use crate::target::decoded;
 
 /// Reads the body of a call. An empty one has no arguments.
-pub(crate) fn from_body(
-    method: &MethodDescription,
-    body: &[u8],
-) -> Result<Vec<Argument>, Failure> {
+pub(crate) fn from_body(method: &MethodDescription, body: &[u8]) -> Result<Vec<Argument>, Failure> {
     if body.trim_ascii().is_empty() {
         return in_order(method, Vec::new());
     }
@@ -130,7 +127,10 @@ mod tests {
             (r#"{"likes": 1, "text": "a"}"#, r#"text:"a" likes:1"#),
             (r#"{"text": {"deep" : [1]}}"#, r#"text:{"deep" : [1]} likes-"#),
             (r#"{"te\u0078t": null}"#, "text:null likes-"),
-            (r#"{"likes": 340282366920938463463374607431768211455}"#, "text- likes:340282366920938463463374607431768211455"),
+            (
+                r#"{"likes": 340282366920938463463374607431768211455}"#,
+                "text- likes:340282366920938463463374607431768211455",
+            ),
             ("", "text- likes-"),
             (" \n", "text- likes-"),
             ("{}", "text- likes-"),

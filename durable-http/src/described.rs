@@ -53,7 +53,11 @@ impl Described {
             .map(|exposed| DescribedClass {
                 name: exposed.class.name(),
                 fetch: exposed.fetch,
-                methods: exposed.methods.iter().map(|method| describe(method, &mut generator)).collect(),
+                methods: exposed
+                    .methods
+                    .iter()
+                    .map(|method| describe(method, &mut generator))
+                    .collect(),
             })
             .collect();
         classes.sort_by_key(|class| class.name);

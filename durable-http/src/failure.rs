@@ -40,11 +40,7 @@ struct Description {
 }
 
 impl Failure {
-    fn new(
-        status: StatusCode,
-        kind: &'static str,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    fn new(status: StatusCode, kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         let error = Description { kind, message: message.into(), retryable: false, value: None };
         Failure { status, error, allow: None }
     }
@@ -141,9 +137,11 @@ impl Failure {
             CallError::Panicked { .. } => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "panicked", "the object panicked".into())
             }
-            CallError::RolledBack(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "rolled_back", "the turn was rolled back".into())
-            }
+            CallError::RolledBack(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "rolled_back",
+                "the turn was rolled back".into(),
+            ),
             CallError::Activation(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "activation",
@@ -258,7 +256,12 @@ mod tests {
             (CallError::RolledBack(secret()), 500, "rolled_back", false),
             (CallError::Activation(secret()), 500, "activation", true),
             (CallError::StorageFailed(secret()), 500, "storage_failed", false),
-            (CallError::Incompatible { method: "a", reason: "b".into() }, 400, "incompatible", false),
+            (
+                CallError::Incompatible { method: "a", reason: "b".into() },
+                400,
+                "incompatible",
+                false,
+            ),
             (CallError::NotFound(Error::new(ErrorKind::NotFound, "b")), 404, "not_found", false),
             (CallError::Deadlock(reason), 508, "deadlock", false),
             (reset(false), 503, "reset", true),

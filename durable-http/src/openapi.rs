@@ -25,7 +25,8 @@ pub(crate) fn document(described: &Described) -> Value {
     for class in &described.classes {
         for method in &class.methods {
             for by in [By::Name, By::Id] {
-                let path = format!("/{}/{}/{}", encoded(class.name), by.path(), encoded(method.name));
+                let path =
+                    format!("/{}/{}/{}", encoded(class.name), by.path(), encoded(method.name));
                 paths.insert(path, path_item(class, method, by));
             }
         }
@@ -120,8 +121,10 @@ fn path_item(class: &DescribedClass, method: &DescribedMethod, by: By) -> Value 
 }
 
 fn body(arguments: &[DescribedArgument]) -> Value {
-    let properties: Map<String, Value> =
-        arguments.iter().map(|argument| (argument.name.to_owned(), argument.schema.clone())).collect();
+    let properties: Map<String, Value> = arguments
+        .iter()
+        .map(|argument| (argument.name.to_owned(), argument.schema.clone()))
+        .collect();
     let required: Vec<_> = arguments
         .iter()
         .filter(|argument| !argument.is_optional)

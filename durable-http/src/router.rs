@@ -20,7 +20,7 @@ use crate::origin::Origins;
 use crate::target::Target;
 
 /// How long a request may take by default, until its response begins.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Begins a router that exposes objects of `runtime`: none, until [`ObjectRouter::expose`] is called.
 pub fn router(runtime: &Runtime) -> ObjectRouter {
@@ -143,12 +143,13 @@ impl ObjectRouter {
         }
         let router = axum::Router::new();
         #[cfg(feature = "openapi")]
-        let router = match self.serves_openapi {
-            true => router.route("/openapi.json", crate::openapi::route(&self.gateway.classes)),
-            false => router,
+        let router = if self.serves_openapi {
+            router.route("/openapi.json", crate::openapi::route(&self.gateway.classes))
+        } else {
+            router
         };
-        let routes = self.routes.layer(from_fn(locate)).with_state(Arc::new(self.gateway));
-        Ok(router.fallback_service(routes))
+        let objects = self.routes.layer(from_fn(locate)).with_state(Arc::new(self.gateway));
+        Ok(router.fallback_service(objects))
     }
 }
 

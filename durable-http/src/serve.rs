@@ -67,12 +67,12 @@ impl Serve {
         let mut began = None;
         let mut server = std::pin::pin!(server.into_future());
         tokio::select! {
-            served = &mut server => served?,
+            ended = &mut server => ended?,
             since = ending => began = since.ok(),
         }
         if began.is_some() {
             tokio::select! {
-                served = server => served?,
+                ended = server => ended?,
                 () = runtime.limit(patience) => {
                     tracing::warn!("requests are given up, since the server ends");
                 }

@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn calls_and_requests_are_told_apart() {
-        let room = |action, rest: &str| ("Room".to_owned(), "a".to_owned(), action, rest.to_owned());
+        let room =
+            |action, rest: &str| ("Room".to_owned(), "a".to_owned(), action, rest.to_owned());
         assert_eq!(named("/Room/name/a/post"), room(call("post"), "/"));
         assert_eq!(named("/Room/name/a/fetch"), room(Action::Fetch, "/"));
         assert_eq!(named("/Room/name/a/fetch/"), room(Action::Fetch, "/"));
@@ -185,13 +186,24 @@ mod tests {
 
     #[test]
     fn what_is_not_well_formed_is_refused() {
-        for path in ["/Room/name/%/post", "/Room/name/%f/post", "/Room/name/%zz/post", "/Room/name/%ff/p"]
+        for path in
+            ["/Room/name/%/post", "/Room/name/%f/post", "/Room/name/%zz/post", "/Room/name/%ff/p"]
         {
             assert_eq!(Target::parse(path).unwrap_err().status(), 400, "{path}");
         }
         for path in [
-            "", "/", "/Room", "/Room/", "/Room/name", "/Room/name/a", "/Room/name/a/", "/Room/name/a/post/",
-            "/Room/name/a/post/b", "/Room/nick/a/post", "/Room/Name/a/post", "//Room/name/a/post",
+            "",
+            "/",
+            "/Room",
+            "/Room/",
+            "/Room/name",
+            "/Room/name/a",
+            "/Room/name/a/",
+            "/Room/name/a/post/",
+            "/Room/name/a/post/b",
+            "/Room/nick/a/post",
+            "/Room/Name/a/post",
+            "//Room/name/a/post",
             "/Room/n%61me/a/post",
         ] {
             assert_eq!(Target::parse(path).unwrap_err().status(), 404, "{path}");

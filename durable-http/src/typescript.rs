@@ -35,7 +35,7 @@ fn push_class(text: &mut String, class: &DescribedClass) {
     let (name, stub) = (literal(class.name), format!("{}Stub", identifier(class.name)));
     let _ = write!(
         text,
-        r#"
+        r"
 /** Calls one `{class}`. */
 export class {stub} {{
   readonly #object: ObjectUrl;
@@ -53,7 +53,7 @@ export class {stub} {{
   static withId(base: string, id: string, init: RequestInit = {{}}): {stub} {{
     return new {stub}(ObjectUrl.withId(base, {name}, id, init));
   }}
-"#,
+",
         class = class.name.replace("*/", "* /"),
     );
     if class.fetch {
@@ -83,10 +83,11 @@ fn push_method(text: &mut String, method: &DescribedMethod) {
         format!("[{name}]")
     };
     let reply = type_of(&method.reply);
-    let arguments = method.arguments.iter().map(|DescribedArgument { name, is_optional, schema }| {
-        let sign = if *is_optional { "?" } else { "" };
-        format!("{}{sign}: {}", key(name), type_of(schema))
-    });
+    let arguments =
+        method.arguments.iter().map(|DescribedArgument { name, is_optional, schema }| {
+            let sign = if *is_optional { "?" } else { "" };
+            format!("{}{sign}: {}", key(name), type_of(schema))
+        });
     let arguments = arguments.collect::<Vec<_>>().join("; ");
     let (taken, given) = if arguments.is_empty() {
         (String::new(), "{}")

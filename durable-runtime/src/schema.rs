@@ -37,7 +37,7 @@ pub struct SchemaProbe<T: ?Sized>(std::marker::PhantomData<T>);
 impl<T: schemars::JsonSchema + ?Sized> SchemaProbe<T> {
     /// What makes it.
     pub const SCHEMA: TypeSchema =
-        TypeSchema { make: Some(|generator| generator.subschema_for::<T>()) };
+        TypeSchema { make: Some(schemars::SchemaGenerator::subschema_for::<T>) };
 }
 
 /// What [`SchemaProbe`] says of all other types.

@@ -17,13 +17,13 @@ use crate::instance::Object;
 use crate::instance::chain;
 use crate::instance::turn::{ClosureCall, MethodCall};
 use crate::object::Handler;
-use crate::rpc::{Access, Method, MethodInfo, SendValue, SendValues};
 #[cfg(feature = "json")]
 use crate::rpc::WireReply;
-#[cfg(feature = "json")]
-use crate::wire::json::{Argument, Refusal};
+use crate::rpc::{Access, Method, MethodInfo, SendValue, SendValues};
 #[cfg(feature = "json")]
 use crate::wire::Decoder;
+#[cfg(feature = "json")]
+use crate::wire::json::{Argument, Refusal};
 use crate::{BoxFuture, DurableObject, Error, ErrorKind, Handle, ObjectId, Request, Response};
 
 /// A reference to one object of class `T`, which need not exist yet.

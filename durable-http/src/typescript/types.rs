@@ -138,7 +138,8 @@ pub(super) fn key(name: &str) -> String {
 
 /// A name that TypeScript takes, as near as it can be.
 pub(super) fn identifier(name: &str) -> String {
-    let letter = |letter: char| if letter.is_alphanumeric() || letter == '_' { letter } else { '_' };
+    let letter =
+        |letter: char| if letter.is_alphanumeric() || letter == '_' { letter } else { '_' };
     let mut identifier: String = name.chars().map(letter).collect();
     if identifier.starts_with(|first: char| first.is_numeric()) || identifier.is_empty() {
         identifier.insert(0, '_');
@@ -165,9 +166,15 @@ mod tests {
             (json!({"type": "string", "enum": ["a", "b"]}), "\"a\" | \"b\""),
             (json!({"type": "array", "items": {"type": ["string", "null"]}}), "(string | null)[]"),
             (json!({"type": "array", "items": {"$ref": "#/components/schemas/A"}}), "Types.A[]"),
-            (json!({"type": "array", "prefixItems": [{"type": "string"}, {}]}), "[string, unknown]"),
+            (
+                json!({"type": "array", "prefixItems": [{"type": "string"}, {}]}),
+                "[string, unknown]",
+            ),
             (json!({"type": "array"}), "unknown[]"),
-            (json!({"type": "object", "additionalProperties": {"type": "number"}}), "{ [key: string]: number }"),
+            (
+                json!({"type": "object", "additionalProperties": {"type": "number"}}),
+                "{ [key: string]: number }",
+            ),
             (json!({"type": "object"}), "{ [key: string]: unknown }"),
             (
                 json!({"type": "object", "properties": {"a": {"type": "string"}, "b-c": {}}, "required": ["a"]}),

@@ -25,11 +25,11 @@ use crate::instance::turn::{ClosureCall, Turned};
 use crate::instance::{Job, Live, Object};
 use crate::node::Node;
 use crate::rpc::{Access, MethodInfo, WireReply};
-use crate::wire::Decoder;
 use crate::storage::inbox::{Sender, Verdict};
 use crate::storage::millis;
 use crate::storage::outbox::{Failures, Letter, PATIENCE, Parcel, Unreached};
 use crate::time::retry;
+use crate::wire::Decoder;
 use crate::{Context, DurableObject, Error, ErrorKind};
 
 /// How often a message may reset its receiver.

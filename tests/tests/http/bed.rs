@@ -106,7 +106,9 @@ pub fn client() -> HttpClient {
     Client::builder(hyper_util::rt::TokioExecutor::new()).build_http()
 }
 
-pub async fn whole(response: http::Response<impl http_body::Body<Data = Bytes, Error: std::fmt::Debug>>) -> Answer {
+pub async fn whole(
+    response: http::Response<impl http_body::Body<Data = Bytes, Error: std::fmt::Debug>>,
+) -> Answer {
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer { status: head.status, headers: head.headers, body }

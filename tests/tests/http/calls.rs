@@ -32,7 +32,12 @@ impl Account {
         db.execute_batch("CREATE TABLE balance (amount INTEGER CHECK (amount < 1000)); INSERT INTO balance VALUES (0)")
     }
 
-    pub fn deposit(&mut self, ctx: &Context, amount: i64, note: Option<String>) -> Result<i64, AccountError> {
+    pub fn deposit(
+        &mut self,
+        ctx: &Context,
+        amount: i64,
+        note: Option<String>,
+    ) -> Result<i64, AccountError> {
         let _ = note;
         if amount < 0 {
             return Err(AccountError::Insufficient { missing: amount.unsigned_abs() });

@@ -59,7 +59,12 @@ impl Room {
     /// Posts a note and gives its number.
     ///
     /// The room may be full. */ is no end of anything.
-    pub fn post(&mut self, note: &Note, tags: &[String], to: Option<ObjectId<Room>>) -> std::result::Result<u64, RoomError> {
+    pub fn post(
+        &mut self,
+        note: &Note,
+        tags: &[String],
+        to: Option<ObjectId<Room>>,
+    ) -> std::result::Result<u64, RoomError> {
         let _ = (note, tags, to);
         Ok(1)
     }
@@ -138,9 +143,15 @@ async fn the_openapi_document() {
     // Every reference leads somewhere.
     check_references(&document, &document);
     let post = &document["paths"]["/Room/name/{name}/post"]["post"];
-    assert_eq!(post["requestBody"]["content"]["application/json"]["schema"]["required"], json!(["note", "tags"]));
+    assert_eq!(
+        post["requestBody"]["content"]["application/json"]["schema"]["required"],
+        json!(["note", "tags"])
+    );
     let total = &document["paths"]["/a%20counter%2F%C3%A9/name/{name}/total"];
-    assert_eq!(total["get"]["responses"]["200"]["content"]["application/json"]["schema"]["type"], "integer");
+    assert_eq!(
+        total["get"]["responses"]["200"]["content"]["application/json"]["schema"]["type"],
+        "integer"
+    );
 }
 
 fn check_references(value: &Value, document: &Value) {
@@ -163,7 +174,8 @@ fn check_references(value: &Value, document: &Value) {
 async fn the_document_is_served_only_if_that_is_wanted() {
     let bed = Bed::new(Form::Moved);
     let runtime = start(&bed).await;
-    let app = axum::Router::new().nest("/objects", exposed(&runtime).serve_openapi().build().unwrap());
+    let app =
+        axum::Router::new().nest("/objects", exposed(&runtime).serve_openapi().build().unwrap());
     let answer = get(&app, "/objects/openapi.json").await;
     assert_eq!(answer.headers["content-type"], "application/json");
     assert_eq!(answer.json(), exposed(&runtime).openapi());

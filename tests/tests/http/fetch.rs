@@ -2,9 +2,9 @@
 
 use axum::body::Body as AxumBody;
 use bytes::Bytes;
+use durable::Body;
 use durable::http::{Expose, router};
 use durable::prelude::*;
-use durable::Body;
 use durable_tests::{Bed, Form};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -32,7 +32,9 @@ impl Echo {
             response.headers_mut().insert("x-answered", header);
         }
         if request.uri().path() == "/cached" {
-            response.headers_mut().insert("cache-control", http::HeaderValue::from_static("max-age=60"));
+            response
+                .headers_mut()
+                .insert("cache-control", http::HeaderValue::from_static("max-age=60"));
         }
         Ok(response)
     }
@@ -74,7 +76,8 @@ impl Parrot {
                 let said = match frame {
                     Ok(frame) => frame,
                     Err(error) => {
-                        let _ = told.send(format!("the request broke: {}", !error.message().is_empty()));
+                        let _ = told
+                            .send(format!("the request broke: {}", !error.message().is_empty()));
                         return;
                     }
                 };
@@ -174,7 +177,10 @@ async fn a_body_over_the_limit_never_reaches_a_handler_whole() {
     let (runtime, mut hears) = start(&bed).await;
     let app = app(&runtime, 4);
     let request = |path: &str, body: Body| http::Request::post(path).body(body).unwrap();
-    assert_eq!(ask(&app, request("/Echo/name/a/fetch", Body::from("1234"))).await.text(), "POST / 4");
+    assert_eq!(
+        ask(&app, request("/Echo/name/a/fetch", Body::from("1234"))).await.text(),
+        "POST / 4"
+    );
     assert_eq!(ask(&app, request("/Echo/name/a/fetch", unknown_size(4))).await.text(), "POST / 4");
     for body in [Body::from("12345"), unknown_size(5)] {
         let answer = ask(&app, request("/Echo/name/b/fetch", body)).await;

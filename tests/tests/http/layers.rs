@@ -24,11 +24,7 @@ impl Diary {
         ctx.kv().put("text", &text)
     }
 
-    fn fetch(
-        &mut self,
-        _: &Context<Self>,
-        request: durable::Request,
-    ) -> Result<durable::Response> {
+    fn fetch(&mut self, _: &Context<Self>, request: durable::Request) -> Result<durable::Response> {
         // What the layer found out travels with the request.
         let user = request.extensions().get::<User>().map_or("nobody", |user| &user.0);
         Ok(durable::Response::new(Body::from(user.to_owned())))
@@ -45,7 +41,8 @@ async fn only_the_owner(target: Target, mut request: Request, next: Next) -> Res
         return StatusCode::UNAUTHORIZED.into_response();
     };
     let is_owner = matches!(target.object(), Address::Name(name) if *name == user);
-    let may = target.class() == "Diary" && (is_owner || *target.action() == Action::Call("read".into()));
+    let may =
+        target.class() == "Diary" && (is_owner || *target.action() == Action::Call("read".into()));
     if !may {
         return StatusCode::FORBIDDEN.into_response();
     }

@@ -81,7 +81,11 @@ async fn names_are_decoded_once_and_never_interpreted() {
         ("/objects/Echo/id/a/called", 404, "64 hex digits"),
         ("/objects/Echo/id/../called", 404, "64 hex digits"),
         ("/objects/Echo/id//called", 404, "64 hex digits"),
-        (&format!("/objects/Echo/id/{}/called", "0".repeat(64)), 404, "is not an id of class `Echo`"),
+        (
+            &format!("/objects/Echo/id/{}/called", "0".repeat(64)),
+            404,
+            "is not an id of class `Echo`",
+        ),
         ("/objects/Echo/", 404, "nothing is exposed"),
     ] {
         let (answered, body) = raw(&server, path.as_bytes()).await;

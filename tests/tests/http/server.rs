@@ -79,7 +79,9 @@ async fn two_thousand_calls_at_once_each_count_once() {
     let mut calls = JoinSet::new();
     for _ in 0..2_000 {
         let app = app.clone();
-        calls.spawn(async move { post(&app, INCREMENT, r#"{"by": 1}"#).await.text().parse::<u64>().unwrap() });
+        calls.spawn(async move {
+            post(&app, INCREMENT, r#"{"by": 1}"#).await.text().parse::<u64>().unwrap()
+        });
     }
     let mut totals = calls.join_all().await;
     totals.sort_unstable();
@@ -137,7 +139,8 @@ async fn what_does_not_end_is_given_up() {
     let uri = format!("http://{}/Counter/name/a/fetch", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serve = durable::http::serve(&runtime, listener, app(&runtime));
-    let serve = serve.patience(Duration::from_millis(10)).until(async move { stopped.await.unwrap() });
+    let serve =
+        serve.patience(Duration::from_millis(10)).until(async move { stopped.await.unwrap() });
     let serving = tokio::spawn(serve.into_future());
     let running = tokio::spawn(async move {
         let request = http::Request::get(uri).body(AxumBody::empty()).unwrap();
@@ -203,7 +206,8 @@ async fn a_response_streams_on_while_others_are_answered() {
     let waiting = client.request(http::Request::get(slow).body(AxumBody::empty()).unwrap());
     let waiting = tokio::spawn(waiting);
     begun.recv().await.unwrap();
-    let answer = client.request(json_request(&quick, r#"{"by": 5}"#).map(AxumBody::from)).await.unwrap();
+    let answer =
+        client.request(json_request(&quick, r#"{"by": 5}"#).map(AxumBody::from)).await.unwrap();
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "5");
     door.close();
     assert_eq!(whole(waiting.await.unwrap().unwrap()).await.text(), "6");

@@ -71,7 +71,10 @@ struct Marker;
 struct Readable(u8);
 
 impl Serialize for Readable {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             serializer.serialize_str(&format!("#{}", self.0))
         } else {
@@ -81,7 +84,9 @@ impl Serialize for Readable {
 }
 
 impl<'de> Deserialize<'de> for Readable {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
         if deserializer.is_human_readable() {
             let text = String::deserialize(deserializer)?;
             text[1..].parse().map(Readable).map_err(serde::de::Error::custom)
@@ -205,8 +210,28 @@ const SHAPES: &[(&str, &[&str])] = &[
     ("keys_of_numbers", &["{\"-1\": \"a\", \"2\": \"b\"}", "{\"x\": \"a\"}", "{\"1.5\": \"a\"}"]),
     ("keys_of_characters", &["{\"ü\": 1}", "{\"ab\": 1}"]),
     ("keys_of_variants", &["{\"Left\": 1, \"Right\": 2}", "{\"Up\": 1}"]),
-    ("external", &["\"Unit\"", "{\"New\": 1}", "{\"Pair\": [1, \"a\"]}", "{\"Struct\": {}}", "{\"Struct\": {\"a\": 1}}", "{\"Unit\": null}", "\"Other\"", "0"]),
-    ("internal", &["{\"type\": \"circle\", \"radius\": 1}", "{\"radius\": 1, \"type\": \"circle\"}", "{\"type\": \"empty\"}", "{\"type\": \"Circle\"}"]),
+    (
+        "external",
+        &[
+            "\"Unit\"",
+            "{\"New\": 1}",
+            "{\"Pair\": [1, \"a\"]}",
+            "{\"Struct\": {}}",
+            "{\"Struct\": {\"a\": 1}}",
+            "{\"Unit\": null}",
+            "\"Other\"",
+            "0",
+        ],
+    ),
+    (
+        "internal",
+        &[
+            "{\"type\": \"circle\", \"radius\": 1}",
+            "{\"radius\": 1, \"type\": \"circle\"}",
+            "{\"type\": \"empty\"}",
+            "{\"type\": \"Circle\"}",
+        ],
+    ),
     ("adjacent", &["{\"t\": \"A\", \"c\": 1}", "{\"c\": 1, \"t\": \"A\"}", "{\"t\": \"B\"}"]),
     ("untagged", &["5", "\"5\"", "{\"a\": 1, \"b\": 2}", "true"]),
     ("flattened", &["{\"id\": 1, \"x\": {\"y\": [1, null]}, \"z\": 1.5}", "{\"x\": 1}"]),
@@ -219,9 +244,18 @@ const SHAPES: &[(&str, &[&str])] = &[
     ("duration", &["{\"secs\": 1, \"nanos\": 5}", "1.5"]),
     ("time", &["{\"secs_since_epoch\": 1, \"nanos_since_epoch\": 5}"]),
     ("value", &["null", "{\"b\": [1, 2.5, \"x\"], \"a\": {}}", "18446744073709551615", "1e400"]),
-    ("object_id", &["\"00454f095611bec73fd3dfd1bf54425a1eb2c328db3264b1acba01aed3352a62\"", "\"12\""]),
+    (
+        "object_id",
+        &["\"00454f095611bec73fd3dfd1bf54425a1eb2c328db3264b1acba01aed3352a62\"", "\"12\""],
+    ),
     ("result", &["[{\"Ok\": 1}, {\"Err\": \"x\"}]"]),
-    ("error", &["{\"kind\": \"Other\", \"message\": \"x\", \"constraint\": null}", "{\"kind\": \"Other\", \"message\": \"x\"}"]),
+    (
+        "error",
+        &[
+            "{\"kind\": \"Other\", \"message\": \"x\", \"constraint\": null}",
+            "{\"kind\": \"Other\", \"message\": \"x\"}",
+        ],
+    ),
     ("boxed", &["[\"a\", \"b\"]"]),
 ];
 
@@ -237,15 +271,23 @@ async fn every_shape_is_what_serde_json_makes_of_it() {
             let answer = post(&app, &format!("/Mirror/name/a/{method}"), &arguments).await;
             match reference(method, text) {
                 Ok(reply) => {
-                    assert_eq!((answer.status.as_u16(), answer.text()), (200, &*reply), "{method} {text}");
+                    assert_eq!(
+                        (answer.status.as_u16(), answer.text()),
+                        (200, &*reply),
+                        "{method} {text}"
+                    );
                     passed += 1;
                 }
                 Err(reason) => {
                     assert_eq!(answer.status, 400, "{method} {text} {answer:?}");
                     // Text that is no JSON at all is refused before its type is asked.
                     let message = answer.message();
-                    let is_json = serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
-                    assert!(!is_json || message.contains(&reason), "{method} {text}: {message}, not {reason}");
+                    let is_json =
+                        serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
+                    assert!(
+                        !is_json || message.contains(&reason),
+                        "{method} {text}: {message}, not {reason}"
+                    );
                 }
             }
         }

@@ -126,10 +126,12 @@ async fn a_call_that_takes_too_long_is_a_504() {
     assert_eq!(answer.message(), "no answer in time; nothing was done and nothing will be");
     assert_eq!(answer.json()["error"]["retryable"], true);
     // A body that does not come.
-    let (_sender, receiver) = tokio::sync::mpsc::channel::<Result<http_body::Frame<bytes::Bytes>>>(1);
+    let (_sender, receiver) =
+        tokio::sync::mpsc::channel::<Result<http_body::Frame<bytes::Bytes>>>(1);
     let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
     let body = Body::new(http_body_util::StreamBody::new(stream));
-    let request = http::Request::post("/Clerk/name/a/work").header("content-type", "application/json");
+    let request =
+        http::Request::post("/Clerk/name/a/work").header("content-type", "application/json");
     let answer = ask(&app, request.body(body).unwrap()).await;
     assert_eq!(answer.failure(), (408, "slow_body".into()));
     door.close();

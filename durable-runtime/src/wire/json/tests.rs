@@ -90,7 +90,10 @@ fn names_of_types_have_no_paths() {
     for (full, short) in [
         ("i64", "i64"),
         ("alloc::string::String", "String"),
-        ("core::option::Option<alloc::vec::Vec<(u8, my_crate::a::Note)>>", "Option<Vec<(u8, Note)>>"),
+        (
+            "core::option::Option<alloc::vec::Vec<(u8, my_crate::a::Note)>>",
+            "Option<Vec<(u8, Note)>>",
+        ),
         ("[core::primitive::u8; 4]", "[u8; 4]"),
     ] {
         assert_eq!(short_name(full), short);
