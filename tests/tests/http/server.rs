@@ -11,7 +11,7 @@ use durable::http::{Expose, router};
 use durable::prelude::*;
 use durable_tests::{Bed, Form};
 use http_body_util::BodyExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -130,6 +130,32 @@ async fn running_requests_are_answered_before_the_server_ends() {
     server.task.await.unwrap().unwrap();
     // The runtime has ended with it.
     assert!(matches!(runtime.get::<Counter>("a").increment(1).await, Err(CallError::ShutDown)));
+}
+
+#[tokio::test]
+async fn a_request_that_is_still_arriving_is_answered_too() {
+    let Started { runtime, _bed, .. } = start().await;
+    let mut server = Server::start(&runtime, app(&runtime)).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let body = r#"{"by": 5}"#;
+    let head = format!(
+        "POST {INCREMENT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server says so when it begins to read the body.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    server.stop.take().unwrap().send(()).unwrap();
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n5"), "{answer}");
+    server.task.await.unwrap().unwrap();
 }
 
 #[tokio::test]
