@@ -186,6 +186,14 @@ impl<T: DurableObject> Namespace<T> {
         .await
     }
 
+    /// The objects that exist, in the order of their ids.
+    #[cfg(feature = "testing")]
+    pub(crate) fn stored(&self) -> Result<Vec<ObjectId<T>>> {
+        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
+        let objects = self.engine()?.objects(&class.key)?;
+        Ok(objects.into_iter().map(|object| ObjectId::new(object.id, None)).collect())
+    }
+
     async fn turn<R: Send + 'static>(
         &self,
         id: &ObjectId<T>,

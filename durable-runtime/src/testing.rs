@@ -47,10 +47,12 @@ use parking_lot::Mutex;
 use crate::activity::Activity;
 use crate::engine::LossyDisk;
 use crate::harness::{Harness, Randomness};
+use crate::storage::millis;
 use crate::stub::RawStub;
 use crate::time::Time;
 use crate::{
-    Builder, CallError, Context, DurableObject, Error, ErrorKind, ObjectStub, Result, Runtime,
+    Builder, CallError, Context, DurableObject, Error, ErrorKind, ObjectId, ObjectStub, Result,
+    Runtime,
 };
 
 use clock::TestClock;
@@ -74,6 +76,7 @@ pub struct TestBuilder {
     seed: u64,
     evicts_between_turns: bool,
     patience: Duration,
+    in_memory: bool,
 }
 
 impl TestBuilder {
@@ -98,6 +101,13 @@ impl TestBuilder {
         self
     }
 
+    /// Keeps the data on the memory file system of Linux, `/dev/shm`, where no flush waits for a disk: for suites with thousands of tests.
+    /// Elsewhere it is in a temporary directory all the same.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
     /// How long [`settle`](TestRuntime::settle) and [`advance`](TestRuntime::advance) wait, in real time, until all is quiet.
     /// Default: 10 seconds.
     pub fn patience(mut self, patience: Duration) -> Self {
@@ -119,7 +129,7 @@ impl TestBuilder {
             clock: TestClock::new(self.start),
             randomness: Arc::new(Randomness::Seeded(Mutex::new(self.seed))),
             evicts_between_turns: self.evicts_between_turns,
-            directory: TestDirectory::new()?,
+            directory: TestDirectory::new(self.in_memory)?,
         };
         let running = bed.start().await?;
         Ok(TestRuntime { running, bed, patience: self.patience, real_time: clock::real_time() })
@@ -188,6 +198,7 @@ impl TestRuntime {
             seed: 0,
             evicts_between_turns: false,
             patience: PATIENCE,
+            in_memory: false,
         }
     }
 
@@ -281,6 +292,25 @@ impl TestRuntime {
     pub async fn evict_all(&self) -> Result<bool> {
         self.settle().await?;
         Ok(self.runtime().node().evict_all())
+    }
+
+    /// Runs the object's alarm now, whenever it is set for, and waits until all is quiet. `false` if none is set.
+    ///
+    /// # Errors
+    /// As [`settle`](TestRuntime::settle), and when the object cannot be reached.
+    pub async fn fire_alarm<T: DurableObject>(&self, stub: &impl ObjectStub<T>) -> Result<bool> {
+        let fired =
+            self.run_in_object(stub, |_, ctx| ctx.store().hasten_alarm(millis(ctx.now()))).await?;
+        self.settle().await?;
+        Ok(fired)
+    }
+
+    /// The objects of a class that have stored something, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the class is not registered, or the list cannot be read.
+    pub fn list<T: DurableObject>(&self) -> Result<Vec<ObjectId<T>>> {
+        self.namespace::<T>().stored()
     }
 
     /// Runs `code` as a turn of the object, with its private fields and its storage, and gives what it returned.

@@ -59,6 +59,11 @@ pub mod guide {
     #[doc = include_str!("../../docs/http.md")]
     pub mod http {}
 
+    #[doc = include_str!("../../docs/messages.md")]
+    pub mod messages {}
+    #[doc = include_str!("../../docs/observability.md")]
+    pub mod observability {}
+
     #[doc = include_str!("../../docs/differences.md")]
     pub mod differences {}
 }

@@ -37,14 +37,18 @@ use rusqlite::Connection;
 pub(crate) use catalogue::Catalogue;
 pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
 pub(crate) use directory::Directory;
+#[cfg(test)]
+pub(crate) use files::held;
 #[cfg(feature = "testing")]
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
 #[cfg(test)]
 pub(crate) use meta::WAKES;
-pub(crate) use meta::{META_FORMAT, is_no_table, read_wake};
+pub(crate) use meta::{Absent, META_FORMAT, Work, is_no_table, read_wake};
 pub(crate) use receipt::Receipt;
+#[cfg(all(test, loom))]
+pub(crate) use receipt::Watermark;
 pub(crate) use scratch::Scratch;
 pub(crate) use vfs::tune_process;
 pub(crate) use wakes::{Due, NEVER, Wake};
@@ -132,6 +136,16 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// being done.
     fn put_off(&self, object: &ObjectKey, not_before_ms: i64) {
         let _ = (object, not_before_ms);
+    }
+
+    /// The objects of a class that exist, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the test kit asks"))]
+    fn objects(&self, class: &str) -> Result<Vec<ObjectKey>> {
+        let _ = class;
+        Ok(Vec::new())
     }
 
     /// The objects of a class in which work was given up, in the order of their ids.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::activity::{self, waiting};
 use crate::call::{CallError, Failure};
@@ -25,6 +26,7 @@ use crate::instance::tasks::{Ended, attend};
 use crate::instance::turn::{ClosureCall, Turned, dispose};
 use crate::instance::{Job, Live, Object};
 use crate::object::Handler;
+use crate::observe::turns;
 use crate::rpc::{Access, MethodInfo};
 use crate::storage::alarm::{Alarm, time_of};
 use crate::storage::{Store, millis};
@@ -47,6 +49,7 @@ struct Run {
 impl<T: DurableObject> Live<T> {
     /// Runs an alarm that is due, or begins to.
     pub(super) fn begin_alarm(&mut self, alarm: Alarm) -> Result<(), Failure> {
+        self.ctx.object().meters().alarm_runs.increment(1);
         let info = AlarmInfo {
             retry_count: alarm.failed,
             is_retry: alarm.failed > 0,
@@ -93,7 +96,8 @@ impl<T: DurableObject> Live<T> {
         let remembered = Arc::clone(&unconfirmed);
         let closure = move |_: &mut T, ctx: &Context<T>| {
             ctx.store().put_alarm(alarm)?;
-            Ok(handler(ctx.handle().remembering(&remembered), (info,)))
+            let handler = handler(ctx.handle().remembering(&remembered), (info,));
+            Ok(turns::handler(ctx.identity(), INFO.name, &Span::none(), handler))
         };
         let Turned { outcome, receipt } = self.run(Box::new(ClosureCall { info: INFO, closure }));
         match outcome {
@@ -124,8 +128,14 @@ impl<T: DurableObject> Live<T> {
             Next::Replaced => {
                 event!(warn, identity, reason, runs, "an alarm failed, and was replaced meanwhile");
             }
-            Next::Retry(wait) => event!(warn, identity, reason, runs, ?wait, "an alarm failed"),
-            Next::GivenUp => event!(error, identity, reason, runs, "an alarm was given up"),
+            Next::Retry(wait) => {
+                self.ctx.object().meters().alarm_retries.increment(1);
+                event!(warn, identity, reason, runs, ?wait, "an alarm failed");
+            }
+            Next::GivenUp => {
+                self.ctx.object().meters().alarms_given_up.increment(1);
+                event!(error, identity, reason, runs, "an alarm was given up");
+            }
         }
         Ok(())
     }

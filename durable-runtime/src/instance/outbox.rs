@@ -93,6 +93,11 @@ impl<T: DurableObject> Live<T> {
         })?;
         let identity = self.ctx.identity();
         let receiver = &parcel.receiver;
+        let meters = self.ctx.object().meters();
+        let dead = refused.len() + usize::from(given_up.is_some());
+        meters.dead_letters.increment(dead as u64);
+        let taken = delivered.verdicts.len() - refused.len();
+        meters.messages_delivered.increment(taken as u64);
         for (number, reason) in &refused {
             let method = method_of(parcel, *number);
             event!(error, identity, %receiver, method, reason = &**reason, "a message was refused");

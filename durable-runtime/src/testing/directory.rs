@@ -12,14 +12,17 @@ pub(super) struct TestDirectory {
 
 impl TestDirectory {
     /// Gives it a name that no other test has.
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(in_memory: bool) -> Result<Self> {
         let mut name = [0; 16];
         getrandom::fill(&mut name).map_err(|error| {
             let text = format!("the operating system has no random numbers: {error}");
             Error::new(ErrorKind::Storage, text)
         })?;
         let name = format!("durable-test-{:032x}", u128::from_le_bytes(name));
-        Ok(TestDirectory { path: std::env::temp_dir().join(name) })
+        let memory = Path::new("/dev/shm");
+        let place =
+            if in_memory && memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        Ok(TestDirectory { path: place.join(name) })
     }
 
     pub(super) fn path(&self) -> &Path {

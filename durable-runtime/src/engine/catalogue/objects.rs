@@ -19,6 +19,7 @@ use crate::Result;
 use crate::engine::pagestore::Stamp;
 use crate::engine::wakes::WakeTable;
 use crate::engine::{About, ObjectKey, sqlite};
+use crate::id::RawId;
 
 pub(super) const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS objects (\
      class TEXT NOT NULL, id BLOB NOT NULL, name TEXT, location_hint TEXT, created_ms INTEGER, \
@@ -60,6 +61,9 @@ pub(crate) trait ObjectIndex: WakeTable + fmt::Debug {
     /// Writes rows, durably, all or none. What a row leaves open stays as it is.
     fn store(&self, rows: &[(ObjectKey, Row)]) -> Result<()>;
 
+    /// The objects of a class that are listed and not deleted.
+    fn objects(&self, class: &str) -> Result<Vec<ObjectKey>>;
+
     /// Whether it was lost since [`set_complete`](ObjectIndex::set_complete), and has to be made anew.
     fn is_lost(&self) -> bool;
 
@@ -98,6 +102,20 @@ impl ObjectIndex for Catalogue {
         write().map_err(sqlite::error).map_err(|error| error.context("the catalogue"))
     }
 
+    fn objects(&self, class: &str) -> Result<Vec<ObjectKey>> {
+        let state = self.state.lock();
+        let class: Arc<str> = class.into();
+        let read = || -> rusqlite::Result<Vec<ObjectKey>> {
+            let sql = "SELECT id FROM objects WHERE class = ?1 AND NOT deleted";
+            let mut objects = state.connection.prepare_cached(sql)?;
+            let objects = objects.query_map([&*class], |row| {
+                Ok(ObjectKey { class: Arc::clone(&class), id: RawId::from_bytes(row.get(0)?) })
+            })?;
+            objects.collect()
+        };
+        read().map_err(sqlite::error).map_err(|error| error.context("the catalogue"))
+    }
+
     fn is_lost(&self) -> bool {
         self.is_lost
     }
@@ -124,6 +142,11 @@ impl Unlisted {
             return;
         };
         known.update(row);
+    }
+
+    /// Whose rows wait, and whether each of them exists.
+    pub(crate) fn objects(&self) -> Vec<(ObjectKey, bool)> {
+        self.rows.lock().iter().map(|(key, row)| (key.clone(), !row.deleted)).collect()
     }
 
     /// Writes all of them. If that fails they wait for the next time.
@@ -207,6 +230,9 @@ mod tests {
         impl ObjectIndex for Full {
             fn store(&self, _: &[(ObjectKey, Row)]) -> Result<()> {
                 Err(crate::Error::other("full"))
+            }
+            fn objects(&self, _: &str) -> Result<Vec<ObjectKey>> {
+                Ok(Vec::new())
             }
             fn is_lost(&self) -> bool {
                 false

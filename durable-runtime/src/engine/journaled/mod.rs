@@ -32,6 +32,7 @@ pub(crate) mod recovery;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -50,6 +51,8 @@ use super::record::Draft;
 use super::vfs::{Clock, Vfs, template};
 use super::wakes::{Batch, Due, Wake, Wakes};
 use super::{Configure, Database, Directory, Engine, ObjectKey, Receipt};
+use crate::observe::events::note;
+use crate::observe::meters::JournalMeters;
 use crate::{Error, ErrorKind, Result};
 
 use checkpoint::Checkpointer;
@@ -139,8 +142,8 @@ impl JournaledEngine {
         index: Arc<dyn ObjectIndex>,
     ) -> Result<Self> {
         let Sparing { steady, sparing } = Sparing::new(disk);
-        let recovered =
-            recovery::recover(directory.path(), &steady, Options::default(), on_damage, &*index)?;
+        let options = Options { meters: JournalMeters::new(), ..Options::default() };
+        let recovered = recovery::recover(directory.path(), &steady, options, on_damage, &*index)?;
         let journal = recovered.generation.admit()?;
         let places = Places { disk: sparing, data: directory.path().to_owned(), index };
         let shared = Shared::new(places, journal, recovered.quarantine, clock, Some(directory))?;
@@ -195,6 +198,21 @@ impl Engine for JournaledEngine {
         self.shared.wakes.put_off(object, not_before_ms);
     }
 
+    fn objects(&self, class: &str) -> Result<Vec<ObjectKey>> {
+        // From where news begin to where they end: what moves on meanwhile is seen twice rather than not at all.
+        let open = self.shared.entries.all().into_iter().map(|entry| {
+            let is_stored = entry.is_stored();
+            (entry.key.clone(), is_stored)
+        });
+        let open: Vec<_> = open.collect();
+        let unlisted = self.shared.unlisted.objects();
+        let listed = self.shared.index.objects(class)?.into_iter().map(|object| (object, true));
+        let known: BTreeMap<ObjectKey, bool> = listed.chain(unlisted).chain(open).collect();
+        let objects =
+            known.into_iter().filter(|(object, exists)| *exists && *object.class == *class);
+        Ok(objects.map(|(object, _)| object).collect())
+    }
+
     fn given_up(&self, class: &str) -> Result<Vec<ObjectKey>> {
         self.shared.wakes.given_up(&*self.shared.index, class)
     }
@@ -204,7 +222,7 @@ impl Drop for JournaledEngine {
     fn drop(&mut self) {
         self.checkpointer.stop();
         if let Err(error) = self.shared.journal.close() {
-            tracing::error!(%error, "the journal could not be closed");
+            note!(error, reason = %error, "the journal could not be closed");
         }
     }
 }

@@ -53,6 +53,12 @@ impl WakeTable for Index {
 }
 
 impl ObjectIndex for Index {
+    fn objects(&self, class: &str) -> Result<Vec<ObjectKey>> {
+        let rows = self.rows.lock();
+        let objects = rows.iter().filter(|(key, row)| *key.class == *class && !row.deleted);
+        Ok(objects.map(|(key, _)| key.clone()).collect())
+    }
+
     fn store(&self, rows: &[(ObjectKey, Row)]) -> Result<()> {
         if self.disk.has_crashed() {
             return Err(Error::other("the power is off"));
