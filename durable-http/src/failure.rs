@@ -108,9 +108,9 @@ impl Failure {
         let error = error.map(|_| ());
         let (status, kind, message) = Self::row(&error);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(?error, "a request got no answer");
+            tracing::error!(reason = ?error, "a request got no answer");
         } else {
-            tracing::debug!(?error, "a request got no answer");
+            tracing::debug!(reason = ?error, "a request got no answer");
         }
         let mut failure = Self::new(status, kind, message);
         failure.error.retryable = retryable;
@@ -191,7 +191,7 @@ impl Failure {
                 Self::arguments(error.to_string())
             }
             WireError::TooLarge { .. } | WireError::Encode(_) => {
-                tracing::error!(%error, "a reply has no form in JSON");
+                tracing::error!(reason = %error, "a reply has no form in JSON");
                 let message = "the reply has no form in JSON, or is too large; nothing was done";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "reply", message)
             }

@@ -56,7 +56,7 @@ impl Serve {
         let listener = listener.tap_io(|connection| {
             // Replies are small and written whole.
             if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "a connection goes on with Nagle's algorithm");
+                tracing::debug!(reason = %error, "a connection goes on with Nagle's algorithm");
             }
         });
         let app = app.into_make_service_with_connect_info::<SocketAddr>();

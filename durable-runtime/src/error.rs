@@ -9,6 +9,8 @@ use std::fmt;
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
+use crate::observe::events::note;
+
 /// `Result` with [`Error`] as its error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -178,7 +180,7 @@ impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut message = self.message.as_str();
         if FOR_STRANGERS.get() && self.message_for_strangers() != message {
-            tracing::warn!(kind = ?self.kind, message, "an error was sent out without its message");
+            note!(warn, kind = ?self.kind, reason = message, "an error was sent out without its text");
             message = self.message_for_strangers();
         }
         let mut error = serializer.serialize_struct("Error", 3)?;
