@@ -187,7 +187,7 @@ impl Context {
         &self.parts.store
     }
 
-    pub(crate) fn any_node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &Arc<Node> {
         &self.parts.node
     }
 
@@ -368,10 +368,6 @@ impl<T: DurableObject> Context<T> {
 
     pub(crate) fn identity(&self) -> &Identity {
         self.parts.object.identity()
-    }
-
-    pub(crate) fn node(&self) -> &Arc<Node> {
-        self.parts.object.node()
     }
 
     /// Closes the database; the next activation opens it anew.

@@ -28,6 +28,7 @@ mod observe;
 mod outbox;
 mod rpc;
 mod runtime;
+mod schedule;
 mod schema;
 mod storage;
 mod stub;
@@ -53,6 +54,9 @@ pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
 pub use namespace::Namespace;
 pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 pub use runtime::Runtime;
+pub use schedule::{
+    Cron, CronIn, Every, FailedRun, Receiver, Recurrence, Schedule, TIMER_KEY_BYTES_MAX,
+};
 pub use storage::{
     ColumnIndex, Cursor, DeadLetter, FailedAlarm, Migration, Params, Row, Sql, ToSql, Value,
 };

@@ -36,8 +36,8 @@ pub use durable_http as http;
 /// What most programs need: `use durable::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        After, AlarmInfo, At, CallError, Context, DurableObject, Handle, Migration, Namespace,
-        Request, Response, Result, Runtime, durable_object,
+        After, AlarmInfo, At, CallError, Context, Cron, CronIn, DurableObject, Every, Handle,
+        Migration, Namespace, Request, Response, Result, Runtime, durable_object,
     };
 }
 

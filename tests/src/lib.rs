@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "tests only")]
 
 pub mod broken;
+pub mod clockwork;
 pub mod collector;
 pub mod guide;
 pub mod ledger;

@@ -21,6 +21,7 @@ use crate::gate::Unconfirmed;
 use crate::handlers::AlarmInfo;
 use crate::instance::chain::{self, Link};
 use crate::instance::events::event;
+use crate::instance::failure::{reason_of, spread};
 use crate::instance::session::{Session, SessionPin};
 use crate::instance::tasks::{Ended, attend};
 use crate::instance::turn::{ClosureCall, Turned, dispose};
@@ -165,7 +166,7 @@ fn note_failure<T: DurableObject>(ctx: &Context<T>, ran: Alarm, reason: &str) ->
     if store.alarm()? != Some(ran) {
         return Ok(Next::Replaced);
     }
-    let Some(wait) = retry::wait(failed, retry::number_of(ctx.identity(), failed)) else {
+    let Some(wait) = retry::wait(failed, spread(ctx.identity(), "", failed)) else {
         store.give_up_alarm(Alarm { failed, ..ran }, now, reason)?;
         return Ok(Next::GivenUp);
     };
@@ -259,18 +260,5 @@ impl<T: DurableObject> Job<T> for End<T> {
 
     fn fail(self: Box<Self>, failure: Failure) {
         let _ = self.sender.send(Err(failure));
-    }
-}
-
-/// Why a handler failed, in words; `Err` if it was not the handler.
-fn reason_of(error: CallError<Error>) -> Result<String, Failure> {
-    match error {
-        CallError::Panicked { message, .. } => Ok(format!("it panicked: {message}")),
-        CallError::Application(error) | CallError::RolledBack(error) => Ok(error.to_string()),
-        CallError::Reset { reason, .. } => Ok(format!("the object was reset: {reason}")),
-        other => match other.split() {
-            Ok(error) => Ok(error.to_string()),
-            Err(failure) => Err(failure),
-        },
     }
 }

@@ -11,6 +11,7 @@
 pub(crate) mod alarm;
 pub(crate) mod chain;
 pub(crate) mod drain;
+mod failure;
 pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod mailbox;

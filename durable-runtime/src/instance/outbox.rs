@@ -21,6 +21,7 @@ use crate::call::{CallError, Failure};
 use crate::engine::{ObjectKey, Receipt};
 use crate::id::Identity;
 use crate::instance::events::event;
+use crate::instance::failure::spread;
 use crate::instance::turn::{ClosureCall, Turned};
 use crate::instance::{Job, Live, Object};
 use crate::node::Node;
@@ -187,7 +188,7 @@ fn after(failure: &Failure, failures: Failures, sender: &Identity) -> Unreached 
         return Unreached::GiveUp;
     }
     let wait = Duration::from_secs(1 << (failures.count - 1).min(WAIT_DOUBLINGS_MAX));
-    Unreached::Wait(retry::spread(wait, retry::number_of(sender, failures.count)))
+    Unreached::Wait(retry::with_jitter(wait, spread(sender, "", failures.count)))
 }
 
 /// Messages are on their way to a receiver, until this is dropped.

@@ -20,6 +20,9 @@ const RESIDENTS: &str = "durable_resident_objects";
 const ALARM_RUNS: &str = "durable_alarm_runs_total";
 const ALARM_RETRIES: &str = "durable_alarm_retries_total";
 const ALARMS_GIVEN_UP: &str = "durable_alarms_given_up_total";
+const TIMER_RUNS: &str = "durable_timer_runs_total";
+const TIMER_RETRIES: &str = "durable_timer_retries_total";
+const TIMERS_GIVEN_UP: &str = "durable_timers_given_up_total";
 const DELIVERED: &str = "durable_messages_delivered_total";
 const DEAD_LETTERS: &str = "durable_dead_letters_total";
 const FLUSHES: &str = "durable_journal_flushes_total";
@@ -39,6 +42,9 @@ pub(crate) fn describe() {
         (ALARM_RUNS, "Runs of alarms that have begun"),
         (ALARM_RETRIES, "Runs of alarms that failed and are to be tried again"),
         (ALARMS_GIVEN_UP, "Alarms whose last run failed"),
+        (TIMER_RUNS, "Runs of timers that have begun"),
+        (TIMER_RETRIES, "Runs of timers that failed and are to be tried again"),
+        (TIMERS_GIVEN_UP, "Timers, or runs of those that recur, that were given up"),
         (DELIVERED, "Messages whose receiver has taken them, by the sender's class"),
         (DEAD_LETTERS, "Messages that were refused or given up, by the sender's class"),
         (FLUSHES, "Batches of commits that were made durable together"),
@@ -107,6 +113,9 @@ pub(crate) struct ClassMeters {
     pub(crate) alarm_runs: Counter,
     pub(crate) alarm_retries: Counter,
     pub(crate) alarms_given_up: Counter,
+    pub(crate) timer_runs: Counter,
+    pub(crate) timer_retries: Counter,
+    pub(crate) timers_given_up: Counter,
     pub(crate) messages_delivered: Counter,
     pub(crate) dead_letters: Counter,
     residents: Gauge,
@@ -137,6 +146,9 @@ impl ClassMeters {
             alarm_runs: counter(ALARM_RUNS),
             alarm_retries: counter(ALARM_RETRIES),
             alarms_given_up: counter(ALARMS_GIVEN_UP),
+            timer_runs: counter(TIMER_RUNS),
+            timer_retries: counter(TIMER_RETRIES),
+            timers_given_up: counter(TIMERS_GIVEN_UP),
             messages_delivered: counter(DELIVERED),
             dead_letters: counter(DEAD_LETTERS),
             residents: metrics::gauge!(RESIDENTS, "class" => class.to_owned()),

@@ -21,7 +21,7 @@ pub(crate) mod outbox;
 mod params;
 mod row;
 mod sql;
-mod timers;
+pub(crate) mod timers;
 mod transaction;
 mod value;
 mod work;
@@ -313,7 +313,8 @@ impl Store {
         self.database.get().is_some_and(|database| database.is_stored())
     }
 
-    fn key(&self) -> ObjectKey {
+    /// Whose storage it is.
+    pub(crate) fn key(&self) -> ObjectKey {
         ObjectKey { class: Arc::clone(&self.identity.class), id: self.identity.id }
     }
 
@@ -364,8 +365,16 @@ impl Store {
         Ok(database.connection())
     }
 
+    /// Runs a part of the turn with this access.
+    pub(crate) fn with_access<R>(&self, access: Access, code: impl FnOnce() -> R) -> R {
+        let before = self.turn.access.replace(Some(access));
+        let value = code();
+        self.turn.access.set(before);
+        value
+    }
+
     /// Refuses a write in a turn that may only read.
-    fn check_may_write(&self) -> Result<()> {
+    pub(crate) fn check_may_write(&self) -> Result<()> {
         match self.turn.access.get() {
             Some(Access::ReadOnly) => Err(Error::new(
                 ErrorKind::ReadOnly,

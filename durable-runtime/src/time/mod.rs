@@ -6,6 +6,7 @@
 //!   wakes who is due, so a blocked executor delays nobody's turn but its own. The thread begins with the first wait.
 
 mod deadlines;
+pub(crate) mod recurrence;
 pub(crate) mod retry;
 
 use std::fmt;
