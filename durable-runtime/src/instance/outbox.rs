@@ -30,6 +30,7 @@ use crate::storage::inbox::{Sender, Verdict};
 use crate::storage::millis;
 use crate::storage::outbox::{Failures, Letter, PATIENCE, Parcel, Unreached};
 use crate::time::retry;
+use crate::wire::Decoder;
 use crate::{Context, DurableObject, Error, ErrorKind};
 
 /// How often a message may reset its receiver.
@@ -120,15 +121,17 @@ impl<T: DurableObject> Live<T> {
         let number = letter.number;
         // One that this program does not have is refused by the dispatcher.
         let unknown = MethodInfo { name: "message", access: Access::Write };
-        let known = T::METHODS.iter().find(|method| method.name == letter.method);
-        let info = *known.unwrap_or(&unknown);
+        let known = T::METHODS.iter().find(|method| method.info.name == letter.method);
+        let info = known.map_or(unknown, |method| method.info);
         let (from, letter) = (sender.clone(), letter.clone());
         let closure = move |object: &mut T, ctx: &Context<T>| -> Result<Verdict, Stopped> {
             let had = ctx.store().received(&from, number).map_err(Stopped::Storage)?;
             if let Some(verdict) = had {
                 return Ok(verdict);
             }
-            match object.dispatch(ctx, &letter.method, &letter.arguments) {
+            let dispatched = Decoder::new(&letter.arguments)
+                .and_then(|mut input| object.dispatch(ctx, &letter.method, &mut input));
+            match dispatched {
                 Ok(WireReply::Ok(_)) => {}
                 Ok(WireReply::Err { text, .. }) => return Err(Stopped::Refused(text)),
                 Err(error) => return Err(Stopped::Refused(error.to_string())),

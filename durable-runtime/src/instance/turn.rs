@@ -19,7 +19,7 @@ use crate::instance::events::{event, note};
 use crate::instance::watch::OnPost;
 use crate::observe::turns::{self, ObservedTurn, Waiting};
 use crate::rpc::{Access, Method, MethodInfo, WireReply};
-use crate::wire::{Encoder, WireError};
+use crate::wire::{Decoder, Encoder, WireError};
 use crate::{Context, DurableObject, Error, ErrorKind};
 
 thread_local! {
@@ -134,7 +134,9 @@ fn through_wire<T: DurableObject, A, R, E>(
 ) -> Result<Result<R, E>, WireError> {
     let mut message = Encoder::new();
     (method.encode)(arguments, &mut message)?;
-    let reply: WireReply = object.dispatch(ctx, method.info.name, &message.finish())?;
+    let message = message.finish();
+    let mut input = Decoder::new(&message)?;
+    let reply: WireReply = object.dispatch(ctx, method.info.name, &mut input)?;
     (method.decode)(&reply)
 }
 

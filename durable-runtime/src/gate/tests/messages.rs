@@ -4,11 +4,13 @@ use super::*;
 use crate::instance::work::Woken;
 use crate::message::Message;
 use crate::storage::millis;
+use crate::wire::Encoder;
 
 /// Sends `b` an `add`, which is not durable when this comes back.
 fn send(object: &RawStub<Counter>, to: &RawStub<Counter>, method: &str) {
     let receiver = to.object().unwrap().identity().key();
-    let message = Message { receiver, name: None, method: method.into(), arguments: Vec::new() };
+    let arguments = Encoder::named().finish();
+    let message = Message { receiver, name: None, method: method.into(), arguments };
     let mut sent = call(object, move |_, ctx| ctx.store().post(&message, millis(ctx.now()), None));
     assert!(poll(&mut sent).is_pending());
 }
