@@ -125,3 +125,18 @@ fn more_than_fits_in_one_turn_may_become_due_and_be_refused_at_once() {
         assert_eq!(writer.dead_letters().await.unwrap(), ["no room"; 15]);
     });
 }
+
+#[test]
+fn a_receiver_whose_gate_fails_is_one_that_cannot_be_reached() {
+    on_one_thread(async {
+        let (runtime, world) = start().await;
+        world.gates.store(usize::MAX, Ordering::SeqCst);
+        let writer = runtime.get::<Writer>("w");
+        writer.greet("hello".into()).await.unwrap();
+        runtime.advance(24 * HOUR).await.unwrap();
+        assert_eq!(writer.dead_letters().await.unwrap(), [""; 0]);
+        world.gates.store(0, Ordering::SeqCst);
+        runtime.advance(HOUR).await.unwrap();
+        assert_eq!(runtime.get::<Loader>("l").heard().await.unwrap(), ["hello"]);
+    });
+}
