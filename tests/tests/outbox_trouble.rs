@@ -140,3 +140,16 @@ fn a_receiver_whose_gate_fails_is_one_that_cannot_be_reached() {
         assert_eq!(runtime.get::<Loader>("l").heard().await.unwrap(), ["hello"]);
     });
 }
+
+#[test]
+fn an_object_that_is_slowed_down_still_sends() {
+    on_one_thread(async {
+        let (runtime, _) = start().await;
+        let writer = runtime.get::<Writer>("w");
+        writer.never_rest().await.unwrap();
+        runtime.settle().await.unwrap();
+        writer.tell_shelf().await.unwrap();
+        runtime.settle().await.unwrap();
+        assert_eq!(runtime.get::<Shelf>("s").counted().await.unwrap(), 1);
+    });
+}
