@@ -74,6 +74,33 @@ impl Shelf {
     }
 }
 
+/// Has all kinds of work.
+#[derive(Default)]
+struct Clerk;
+
+#[durable_object]
+impl Clerk {
+    pub fn begin(&mut self, ctx: &Context<Self>) -> Result<()> {
+        ctx.set_alarm(After(HOUR))?;
+        ctx.schedule("timer", After(HOUR), ctx.this().note("timer".into()))?;
+        ctx.send(ctx.this().note("message".into()))
+    }
+
+    pub fn note(&mut self, ctx: &Context<Self>, what: String) -> Result<()> {
+        let mut notes = self.notes(ctx)?;
+        notes.push(what);
+        ctx.kv().put("notes", &notes)
+    }
+
+    pub fn notes(&self, ctx: &Context) -> Result<Vec<String>> {
+        Ok(ctx.kv().get("notes")?.unwrap_or_default())
+    }
+
+    fn alarm(&mut self, ctx: &Context<Self>, alarm: AlarmInfo) -> Result<()> {
+        self.note(ctx, format!("alarm {}", alarm.retry_count))
+    }
+}
+
 /// Loads something behind its gate before it is ready.
 struct Loader;
 
@@ -151,5 +178,17 @@ fn an_object_that_is_slowed_down_still_sends() {
         writer.tell_shelf().await.unwrap();
         runtime.settle().await.unwrap();
         assert_eq!(runtime.get::<Shelf>("s").counted().await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_fresh_instance_for_each_turn_does_all_kinds_of_work() {
+    on_one_thread(async {
+        let fresh = TestRuntime::builder().evict_between_turns();
+        let runtime = fresh.start(|builder| builder.register::<Clerk>()).await.unwrap();
+        let clerk = runtime.get::<Clerk>("c");
+        clerk.begin().await.unwrap();
+        runtime.advance(HOUR).await.unwrap();
+        assert_eq!(clerk.notes().await.unwrap(), ["message", "alarm 0", "timer"]);
     });
 }
