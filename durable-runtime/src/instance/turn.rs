@@ -186,6 +186,9 @@ impl<T: DurableObject> Live<T> {
             }
         };
         self.after_turn();
+        if self.ctx.node().settings.harness.evicts_between_turns && !self.session.is_pinned() {
+            self.refresh();
+        }
         turned
     }
 
@@ -202,13 +205,11 @@ impl<T: DurableObject> Live<T> {
         if self.used_storage() {
             self.weigh();
         }
-        if self.ctx.node().settings.harness.evicts_between_turns && !self.session.is_pinned() {
-            self.refresh();
-        }
     }
 
     /// Runs a turn of the runtime's own, which needs the database and no instance, so that it can follow one that has
-    /// undone the instance, or has reset the object.
+    /// undone the instance, or has reset the object. Where every turn gets a fresh instance, the next one gets the one that
+    /// is there: no code of the object's has had it.
     pub(crate) fn own_turn<R>(
         &mut self,
         code: impl FnOnce(&Context<T>) -> crate::Result<R>,
