@@ -19,6 +19,7 @@ use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
 use crate::object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 use crate::rpc::{MethodInfo, WireReply};
+use crate::socket::shared::SocketLimits;
 use crate::stub::RawStub;
 use crate::time::Time;
 use crate::wire::WireError;
@@ -136,6 +137,7 @@ impl Bed {
             harness: Harness::default(),
             alarm_limit: Duration::MAX,
             pace: PaceLimit::default(),
+            sockets: SocketLimits::default(),
         };
         let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
         let executor = tokio::runtime::Handle::current();

@@ -34,6 +34,7 @@ use parking_lot::Mutex;
 use crate::call::{CallError, Failure};
 use crate::id::Identity;
 use crate::node::Node;
+use crate::socket::Sockets;
 use crate::{Context, DurableObject};
 
 use events::event;
@@ -75,6 +76,8 @@ pub(crate) struct Object<T: DurableObject> {
     is_outlived: AtomicBool,
     /// What it does by itself.
     pub(crate) duties: Mutex<Duties>,
+    /// Those that are open, whether or not it has an instance.
+    pub(crate) sockets: Sockets,
     /// Whether it is in the ring of [`registry::Residents`].
     listed: AtomicBool,
 }
@@ -112,6 +115,7 @@ impl<T: DurableObject> Object<T> {
             used: AtomicBool::new(true),
             is_outlived: AtomicBool::new(false),
             duties: Mutex::default(),
+            sockets: Sockets::default(),
             listed: AtomicBool::new(false),
         }
     }
