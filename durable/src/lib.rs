@@ -24,8 +24,8 @@ pub use durable_runtime::*;
 /// What most programs need: `use durable::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        After, AlarmInfo, At, CallError, Context, DurableObject, Handle, Migration, Namespace,
-        Request, Response, Result, Runtime, durable_object,
+        After, AlarmInfo, At, CallError, Close, Context, DurableObject, Handle, Message, Migration,
+        Namespace, Request, Response, Result, Runtime, WebSocket, durable_object,
     };
 }
 

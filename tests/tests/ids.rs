@@ -1,7 +1,7 @@
 //! Classes, ids, names, and where an object is found again.
 
 use durable::prelude::*;
-use durable::{Close, ErrorKind, Jurisdiction, LocationHint, ObjectId, WebSocket};
+use durable::{ErrorKind, Jurisdiction, LocationHint, ObjectId};
 use durable_tests::matrix;
 
 #[derive(Default)]
@@ -53,18 +53,6 @@ mod other {
         pub fn get(&self, ctx: &Context) -> Result<Option<i64>> {
             ctx.kv().get("value")
         }
-    }
-
-    #[derive(Default)]
-    pub(super) struct Listener;
-
-    #[durable_object]
-    impl Listener {
-        fn websocket_close(&mut self, _: &Context<Self>, _: WebSocket, _: Close) -> Result<()> {
-            Ok(())
-        }
-
-        pub fn ping(&self) {}
     }
 }
 
@@ -164,12 +152,6 @@ matrix! {
         assert!(refused.message().contains("name = "), "{refused}");
         // Registering one twice is harmless.
         bed.builder().register::<Room>().register::<Room>().start().await.unwrap();
-    }
-
-    async fn a_handler_that_nobody_calls_yet_is_refused(bed) {
-        let refused = bed.builder().register::<other::Listener>().start().await.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Invalid);
-        assert!(refused.message().contains("`websocket_close`"), "{refused}");
     }
 
     async fn a_renamed_class_keeps_its_objects(bed) {

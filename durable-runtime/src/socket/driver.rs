@@ -38,6 +38,9 @@ use crate::Response;
 use crate::activity::{self, waiting};
 use crate::time::Sleep;
 
+/// Why most connections end that end too early.
+const LOST: &str = "the connection was lost without a close frame";
+
 /// A socket that was accepted, in the extensions of the response that says so.
 #[derive(Clone, Debug)]
 pub struct PendingSocket(Arc<Mutex<Option<SocketDriver>>>);
@@ -97,7 +100,7 @@ impl SocketDriver {
         }
         // One who has sent what is not allowed is still to be told.
         if !self.shared.has_close_to_write() {
-            self.closed("the connection was closed without a close frame");
+            self.closed(LOST);
         }
     }
 
@@ -258,7 +261,7 @@ impl SocketDriver {
 
 impl Drop for SocketDriver {
     fn drop(&mut self) {
-        self.closed("the connection was lost without a close frame");
+        self.closed(LOST);
     }
 }
 
