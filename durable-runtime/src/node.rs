@@ -235,7 +235,9 @@ impl Node {
         let _ending = self.ending.lock().await;
         // It may be about to start a task, and holds the engine meanwhile.
         self.waking.wait().await;
-        self.close_sockets().await;
+        if self.engine().is_some() {
+            self.close_sockets().await;
+        }
         // A turn that ends on its caller's task may start a drain task or a background future
         // after the last wait, so: until one whole round finds nobody at work.
         loop {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use durable::prelude::*;
 use durable::testing::{TestRuntime, TestSocket};
 use durable::{Body, Error, ErrorKind, SocketError, SocketState};
-use durable_tests::{Bed, Form, matrix};
+use durable_tests::{Bed, Form, matrix, on_one_thread};
 
 /// Does what its members tell it.
 #[derive(Default)]
@@ -410,7 +410,10 @@ matrix! {
         socket.send("note before");
         socket.send("echo stored");
         assert_eq!(text(&socket).await, "stored");
+        // What was said before the end is heard.
+        runtime.get::<Room>("a").say(None, "last".into()).await.unwrap();
         runtime.restart().await.unwrap();
+        assert_eq!(text(&socket).await, "last");
         let close = socket.closed().await.unwrap();
         assert_eq!((close.code, &*close.reason), (1012, "service restart"));
 
@@ -555,6 +558,28 @@ matrix! {
         });
         filled.await.unwrap();
     }
+}
+
+#[test]
+fn nothing_of_a_socket_is_in_the_instance() {
+    on_one_thread(async {
+        let builder = TestRuntime::builder().in_memory().evict_between_turns();
+        let runtime =
+            builder.start(|builder| builder.register::<Room>().register::<Relay>()).await.unwrap();
+        let socket = join(&runtime, "/join?one").await;
+        for text in ["rename Ann", "seen", "seen"] {
+            socket.send(text);
+        }
+        assert_eq!((text(&socket).await, text(&socket).await), ("1".into(), "1".into()));
+        assert_eq!(runtime.get::<Room>("a").names(Some("one".into())).await.unwrap(), ["Ann"]);
+        socket.close(1000, "bye");
+        assert_eq!(notes(&runtime).await, ["1000 bye clean Closing true"]);
+
+        let relay = runtime.get::<Relay>("a");
+        let socket = runtime.connect(&relay, request("/")).await.unwrap();
+        socket.send("now");
+        assert_eq!(text(&socket).await, "did now");
+    });
 }
 
 const LOST: &str = "the connection was lost without a close frame";

@@ -1,6 +1,7 @@
 //! What leaves an object and when, on an engine whose commits become durable when the test says so.
 
 mod messages;
+mod sockets;
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -49,8 +50,11 @@ impl DurableObject for Counter {
         sql: &[],
         apply: |db| db.execute_batch("CREATE TABLE t (x)"),
     }];
-    const HANDLERS: Handlers<Self> =
-        Handlers { fetch: Some(Handler::Async(run_script)), ..Handlers::NONE };
+    const HANDLERS: Handlers<Self> = Handlers {
+        fetch: Some(Handler::Async(run_script)),
+        websocket_message: Some(Handler::Async(sockets::handle_message)),
+        ..Handlers::NONE
+    };
 
     fn construct(ctx: &Context<Self>) -> Result<Self> {
         if ctx.name() == Some("forgetful") {

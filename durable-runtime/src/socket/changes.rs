@@ -68,15 +68,18 @@ pub(crate) fn commit(sockets: &Sockets, receipt: impl FnOnce() -> Receipt) {
 
 /// Does something to the changes of the turn that runs on this thread; `None` outside of turns.
 pub(super) fn in_turn<R>(change: impl FnOnce(&mut Changes) -> R) -> Option<R> {
-    TURN.with_borrow_mut(|turn| {
-        if let Turn::Untouched = turn {
+    // Not `with_borrow_mut`, which panics in destructors at the end of a thread.
+    let changed = TURN.try_with(|turn| {
+        let mut turn = turn.borrow_mut();
+        if let Turn::Untouched = *turn {
             *turn = Turn::Touched(Box::default());
         }
-        match turn {
+        match &mut *turn {
             Turn::Touched(changes) => Some(change(changes)),
             Turn::None | Turn::Untouched => None,
         }
-    })
+    });
+    changed.ok().flatten()
 }
 
 impl Changes {
