@@ -53,6 +53,7 @@ pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 pub use runtime::Runtime;
 pub use socket::{Close, Message, SocketError, SocketState, Tags, WebSocket};
 pub use socket::{SOCKET_ATTACHMENT_BYTES_MAX, SOCKET_AUTO_RESPONSE_BYTES_MAX};
+pub use socket::{SOCKET_IDLE_PING, SOCKET_MESSAGE_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX};
 pub use socket::{SOCKET_TAG_BYTES_MAX, SOCKET_TAGS_MAX, SOCKETS_MAX};
 pub use storage::{
     ColumnIndex, Cursor, DeadLetter, FailedAlarm, Migration, Params, Row, Sql, ToSql, Value,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use durable::prelude::*;
 use durable::testing::{TestRuntime, TestSocket};
-use durable::{Body, Error, ErrorKind, SocketError, SocketState};
+use durable::{Body, Error, ErrorKind, KvRange, SocketError, SocketState};
 use durable_tests::{Bed, Form, matrix, on_one_thread};
 
 /// Does what its members tell it.
@@ -57,7 +57,11 @@ impl Room {
         }
     }
 
-    pub fn answer_by_itself(&mut self, ctx: &Context, pair: Option<(String, String)>) -> Result<()> {
+    pub fn answer_by_itself(
+        &mut self,
+        ctx: &Context,
+        pair: Option<(String, String)>,
+    ) -> Result<()> {
         let pair = pair.as_ref().map(|(request, response)| (&**request, &**response));
         ctx.set_websocket_auto_response(pair)?;
         assert_eq!(
@@ -198,6 +202,47 @@ impl Relay {
     async fn websocket_close(this: Handle<Self>, socket: WebSocket, close: Close) -> Result<()> {
         assert!(socket.has_tag("relayed"));
         this.turn(move |_, ctx| note(ctx, &format!("closed {}", close.code))).await
+    }
+}
+
+/// Counts how often each of its sockets was opened and closed.
+#[derive(Default)]
+struct Ledger;
+
+#[durable_object]
+impl Ledger {
+    fn fetch(&mut self, ctx: &Context<Self>, mut request: Request) -> Result<Response> {
+        let (socket, response) = ctx.accept_websocket(&mut request, [])?;
+        ctx.kv().put(&format!("opened {}", socket.id()), &1)?;
+        Ok(response)
+    }
+
+    pub fn close_some(&mut self, ctx: &Context, remainder: u64) -> Result<()> {
+        let mut sockets = ctx.websockets();
+        sockets.retain(|socket| socket.id() % 3 == remainder);
+        sockets.iter().try_for_each(|socket| socket.close(3000, ""))
+    }
+
+    pub fn counts(&self, ctx: &Context) -> Result<(usize, Vec<i32>)> {
+        let opened = ctx.kv().list::<i32>(KvRange::prefix("opened"))?.count();
+        let closed = ctx.kv().list::<i32>(KvRange::prefix("closed"))?;
+        Ok((opened, closed.map(|entry| entry.map(|(_, times)| times)).collect::<Result<_>>()?))
+    }
+
+    fn websocket_message(
+        &mut self,
+        _: &Context<Self>,
+        socket: WebSocket,
+        message: Message,
+    ) -> Result<()> {
+        let is_closing = socket.state() != SocketState::Open;
+        if is_closing { Ok(()) } else { socket.send(message) }
+    }
+
+    fn websocket_close(&mut self, ctx: &Context<Self>, socket: WebSocket, _: Close) -> Result<()> {
+        let key = format!("closed {}", socket.id());
+        let times: i32 = ctx.kv().get(&key)?.unwrap_or(0);
+        ctx.kv().put(&key, &(times + 1))
     }
 }
 
@@ -579,6 +624,52 @@ fn nothing_of_a_socket_is_in_the_instance() {
         let socket = runtime.connect(&relay, request("/")).await.unwrap();
         socket.send("now");
         assert_eq!(text(&socket).await, "did now");
+    });
+}
+
+/// Both ends close, break and send at the same time, and the object comes and goes.
+#[test]
+fn whatever_happens_at_the_same_time_each_socket_is_closed_once() {
+    const CLIENTS: u64 = 12;
+    const ROUNDS: u64 = 20;
+    durable_tests::on_many_threads(async {
+        let builder = TestRuntime::builder().in_memory();
+        let runtime = builder.start(|builder| builder.register::<Ledger>()).await.unwrap();
+        let runtime = std::sync::Arc::new(runtime);
+        let client = |client: u64| {
+            let runtime = runtime.clone();
+            tokio::spawn(async move {
+                let ledger = runtime.get::<Ledger>("a");
+                for round in 0..ROUNDS {
+                    let socket = runtime.connect(&ledger, request("/")).await.unwrap();
+                    for number in 0..round % 4 {
+                        socket.send(number.to_string());
+                    }
+                    match (client * 7 + round) % 5 {
+                        0 => socket.close(1000, ""),
+                        1 => socket.terminate(),
+                        2 => ledger.close_some(round % 3).await.unwrap(),
+                        3 => drop(
+                            runtime
+                                .namespace::<Ledger>()
+                                .evict(&runtime.namespace::<Ledger>().id_from_name("a").unwrap()),
+                        ),
+                        _ => {
+                            socket.close(4000, "");
+                            ledger.close_some(round % 3).await.unwrap();
+                        }
+                    }
+                }
+            })
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+        for client in clients {
+            client.await.unwrap();
+        }
+        runtime.settle().await.unwrap();
+        let (opened, closed) = runtime.get::<Ledger>("a").counts().await.unwrap();
+        assert_eq!(opened as u64, CLIENTS * ROUNDS);
+        assert_eq!(closed, vec![1; opened]);
     });
 }
 

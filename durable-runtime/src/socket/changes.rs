@@ -113,8 +113,10 @@ impl Changes {
             if receipt.is_durable() { Held::No } else { Held::Turn(receipt.clone()) }
         };
         for socket in self.accepted {
-            if socket.accept() {
-                sockets.insert(socket);
+            // In this order: whoever loses the connection at this moment removes it afterwards.
+            sockets.insert(Arc::clone(&socket));
+            if !socket.accept() {
+                sockets.remove(socket.id);
             }
         }
         for (socket, attachment) in self.changed.into_values().filter_map(|c| c.attachment) {

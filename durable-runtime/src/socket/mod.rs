@@ -63,15 +63,15 @@ pub const SOCKET_AUTO_RESPONSE_BYTES_MAX: usize = 2 * 1024;
 
 /// How long a peer may be silent, unless [`Builder::websocket_idle_ping`](crate::Builder::websocket_idle_ping) says
 /// otherwise: 30 seconds.
-pub(crate) const IDLE_PING: Duration = Duration::from_secs(30);
+pub const SOCKET_IDLE_PING: Duration = Duration::from_secs(30);
 
 /// How long a message from a peer may be, unless
 /// [`Builder::websocket_message_limit`](crate::Builder::websocket_message_limit) says otherwise: 32 MiB.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// How much may wait to be written to one socket, unless
 /// [`Builder::websocket_queue_limit`](crate::Builder::websocket_queue_limit) says otherwise: 4 MiB.
-pub(crate) const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const SOCKET_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A WebSocket of an object, which stays open while the object sleeps.
 ///

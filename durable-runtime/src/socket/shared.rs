@@ -58,9 +58,9 @@ pub(crate) struct SocketLimits {
 impl Default for SocketLimits {
     fn default() -> Self {
         SocketLimits {
-            idle_ping: super::IDLE_PING,
-            message_bytes_max: super::MESSAGE_BYTES_MAX,
-            queue_bytes_max: super::QUEUE_BYTES_MAX,
+            idle_ping: super::SOCKET_IDLE_PING,
+            message_bytes_max: super::SOCKET_MESSAGE_BYTES_MAX,
+            queue_bytes_max: super::SOCKET_QUEUE_BYTES_MAX,
         }
     }
 }
@@ -240,13 +240,14 @@ impl Shared {
     /// What the time asks for. Wakes `task` when something else may have become due earlier.
     pub(super) fn poll_due(&self, task: &Task<'_>) -> Due {
         let now = self.now();
-        let (due, wakers) = {
+        let (due, writer, replaced) = {
             let mut state = self.state.lock();
             let due = state.line.due(now, self.node.settings.sockets.idle_ping);
-            state.watcher = Some(task.waker().clone());
-            (due, [if due == Due::Ping { state.writer.take() } else { None }])
+            let writer = if due == Due::Ping { state.writer.take() } else { None };
+            (due, writer, state.watcher.replace(task.waker().clone()))
         };
-        wake(wakers);
+        wake([writer]);
+        drop(replaced);
         due
     }
 }

@@ -37,9 +37,7 @@ fn text(text: &'static str) -> Option<Option<Outgoing>> {
 }
 
 fn closes(code: u16) -> impl Fn(Option<Option<Outgoing>>) -> bool {
-    move |frame| {
-        matches!(frame, Some(Some(Outgoing::Close(CloseFrame { code: Some(found), .. }))) if found == code)
-    }
+    move |frame| matches!(frame, Some(Some(Outgoing::Close(CloseFrame { code: Some(found), .. }))) if found == code)
 }
 
 #[tokio::test]
