@@ -46,6 +46,9 @@ pub mod guide {
     #[doc = include_str!("../../docs/messages.md")]
     pub mod messages {}
 
+    #[doc = include_str!("../../docs/websockets.md")]
+    pub mod websockets {}
+
     #[doc = include_str!("../../docs/differences.md")]
     pub mod differences {}
 }

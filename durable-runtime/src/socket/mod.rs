@@ -77,7 +77,7 @@ pub const SOCKET_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 ///
 /// Inside a turn, all that is done with it belongs to the turn: it happens when the turn is durable, and never if the turn is undone.
 /// In async code it waits for what the handler has not confirmed, as a call does. Cloning gives the same socket;
-/// two are equal if they are the same. More is said in the guide, [`websockets`](https://docs.rs/durable).
+/// two are equal if they are the same. The guide of the crate `durable` shows a whole object.
 #[derive(Clone)]
 pub struct WebSocket {
     shared: Arc<Shared>,
