@@ -468,6 +468,10 @@ matrix! {
         assert_eq!(socket.recv().await.unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!(notes(&runtime).await, ["before"], "the ends of processes are no events");
         assert_eq!(runtime.get::<Room>("a").names(None).await.unwrap(), [""; 0]);
+
+        let socket = join(&runtime, "/join").await;
+        drop(runtime);
+        assert_eq!(socket.closed().await.unwrap().code, 1006, "nobody is there any more");
     }
 
     async fn a_text_is_answered_without_waking_the_object(bed) {
@@ -487,6 +491,11 @@ matrix! {
         let later = join(&runtime, "/join").await;
         later.send("ping");
         assert_eq!(text(&later).await, "pong");
+        let now = runtime.now();
+        let times = runtime.run_in_object(&room, move |_, ctx| {
+            Ok(ctx.websockets().iter().map(WebSocket::auto_responded_at).collect::<Vec<_>>())
+        });
+        assert_eq!(times.await.unwrap(), [Some(now), Some(now)]);
         room.answer_by_itself(None).await.unwrap();
         later.send("ping");
         assert_eq!(text(&later).await, "what is ping?");

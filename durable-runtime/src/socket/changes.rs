@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::message::{CloseFrame, Outgoing};
-use super::set::{AutoResponse, Sockets};
+use super::set::{AutoResponse, Sockets, restart};
 use super::shared::{Held, Shared};
 use crate::engine::Receipt;
 
@@ -32,7 +32,15 @@ pub(super) struct Changes {
     /// Messages and closes, in their order.
     outputs: Vec<(Arc<Shared>, Output)>,
     changed: HashMap<u64, Changed>,
-    pub(super) auto_response: Option<Option<Arc<AutoResponse>>>,
+    pub(super) auto_response: Setting,
+}
+
+/// What a turn has made of the automatic answer.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Setting {
+    #[default]
+    Unchanged,
+    To(Option<Arc<AutoResponse>>),
 }
 
 #[derive(Debug)]
@@ -66,20 +74,23 @@ pub(crate) fn commit(sockets: &Sockets, receipt: impl FnOnce() -> Receipt) {
     }
 }
 
-/// Does something to the changes of the turn that runs on this thread; `None` outside of turns.
+/// Looks at the changes of the turn that runs on this thread, or adds to them; `None` outside of turns.
 pub(super) fn in_turn<R>(change: impl FnOnce(&mut Changes) -> R) -> Option<R> {
-    // Not `with_borrow_mut`, which panics in destructors at the end of a thread.
-    let changed = TURN.try_with(|turn| {
-        let mut turn = turn.borrow_mut();
-        if let Turn::Untouched = *turn {
-            *turn = Turn::Touched(Box::default());
-        }
-        match &mut *turn {
-            Turn::Touched(changes) => Some(change(changes)),
-            Turn::None | Turn::Untouched => None,
-        }
-    });
-    changed.ok().flatten()
+    put((), |changes, ()| change(changes)).ok()
+}
+
+/// Adds a value to the changes of the turn that runs on this thread. Outside of turns it is given back.
+pub(super) fn put<V, R>(value: V, change: impl FnOnce(&mut Changes, V) -> R) -> Result<R, V> {
+    // Taken out meanwhile: a closure could not give the value back.
+    let turn = TURN.try_with(|turn| turn.replace(Turn::None)).unwrap_or(Turn::None);
+    let mut changes = match turn {
+        Turn::None => return Err(value),
+        Turn::Untouched => Box::default(),
+        Turn::Touched(changes) => changes,
+    };
+    let result = change(&mut changes, value);
+    TURN.set(Turn::Touched(changes));
+    Ok(result)
 }
 
 impl Changes {
@@ -117,12 +128,14 @@ impl Changes {
             sockets.insert(Arc::clone(&socket));
             if !socket.accept() {
                 sockets.remove(socket.id);
+            } else if socket.is_late() {
+                socket.close(Held::No, restart());
             }
         }
         for (socket, attachment) in self.changed.into_values().filter_map(|c| c.attachment) {
             socket.set_attachment(attachment);
         }
-        if let Some(auto_response) = self.auto_response {
+        if let Setting::To(auto_response) = self.auto_response {
             sockets.set_auto_response(auto_response);
         }
         for (socket, output) in self.outputs {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::changes::Setting;
 use super::set::AutoResponse;
 use super::shared::Shared;
 use super::{
@@ -43,7 +44,7 @@ impl Context {
         request: &mut Request,
         tags: impl Tags,
     ) -> Result<(WebSocket, Response)> {
-        let tags = tags::checked(&tags)?;
+        let tags = tags::checked(tags)?;
         let accepted = changes::in_turn(|changes| changes.accepted.len()).unwrap_or(0);
         if self.home().sockets().count() + accepted >= SOCKETS_MAX {
             let text = format!("the object has {SOCKETS_MAX} WebSockets, and may not have more");
@@ -101,14 +102,16 @@ impl Context {
         let auto_response = pair.map(|(request, response)| {
             Arc::new(AutoResponse { request: request.into(), response: response.to_owned().into() })
         });
-        changes::in_turn(|changes| changes.auto_response = Some(auto_response));
+        changes::in_turn(|changes| changes.auto_response = Setting::To(auto_response));
         Ok(())
     }
 
     /// The text that is answered by itself, and its answer, if there is one.
     pub fn websocket_auto_response(&self) -> Option<(String, String)> {
-        let changed = changes::in_turn(|changes| changes.auto_response.clone()).flatten();
-        let known = changed.unwrap_or_else(|| self.home().sockets().auto_response())?;
+        let known = match changes::in_turn(|changes| changes.auto_response.clone()) {
+            Some(Setting::To(changed)) => changed,
+            Some(Setting::Unchanged) | None => self.home().sockets().auto_response(),
+        }?;
         let response = String::from_utf8_lossy(&known.response).into_owned();
         Some((known.request.to_string(), response))
     }

@@ -176,7 +176,7 @@ impl SocketDriver {
         if let (Some(text), Some(auto)) = (message.as_text(), self.home.sockets().auto_response())
             && text == &*auto.request
         {
-            let _ = self.shared.send(Held::No, Outgoing::Text(auto.response.clone()));
+            self.shared.auto_respond(Outgoing::Text(auto.response.clone()));
             return;
         }
         let home = Arc::clone(&self.home);

@@ -75,6 +75,7 @@ impl<T: DurableObject> Home for Object<T> {
 }
 
 type EventHandler<T, A> = Handler<T, (WebSocket, A), ()>;
+type AsyncHandler<T, A> = fn(Handle<T>, (WebSocket, A)) -> BoxFuture<crate::Result<()>>;
 
 /// Runs a handler, or begins to.
 async fn raise<T: DurableObject, A: Send + 'static>(
@@ -148,7 +149,7 @@ fn call<T: DurableObject, A: Send + 'static>(
 fn start<T: DurableObject, A>(
     ctx: &Context<T>,
     method: &'static str,
-    handler: fn(Handle<T>, (WebSocket, A)) -> BoxFuture<crate::Result<()>>,
+    handler: AsyncHandler<T, A>,
     socket: WebSocket,
     what: A,
 ) {

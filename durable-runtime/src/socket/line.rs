@@ -77,13 +77,35 @@ pub(super) struct Line<H> {
     closing_since: Option<SystemTime>,
     /// Whether the connection is lost.
     is_cut: bool,
-    /// When the peer was last heard.
+    pulse: Pulse,
+}
+
+/// Whether the peer is still there.
+#[derive(Debug)]
+struct Pulse {
+    /// When it was last heard.
     heard: SystemTime,
-    /// When it was asked whether it is there, and has not answered.
+    /// When it was asked, if it has not answered.
     pinged: Option<SystemTime>,
     is_ping_due: bool,
     /// Whether nothing is read, because what was read is still being handled.
     is_busy: bool,
+}
+
+impl Pulse {
+    fn due(&mut self, now: SystemTime, patience: Duration) -> Due {
+        let since = if self.is_busy { now } else { self.pinged.unwrap_or(self.heard) };
+        match since.checked_add(patience) {
+            None => Due::Never,
+            Some(end) if now < end => Due::At(end),
+            Some(_) if self.pinged.is_some() => Due::Lost("the peer did not answer a ping"),
+            Some(_) => {
+                self.pinged = Some(now);
+                self.is_ping_due = true;
+                Due::Ping
+            }
+        }
+    }
 }
 
 impl<H> Line<H> {
@@ -96,10 +118,7 @@ impl<H> Line<H> {
             close_frame: Frame::NotTaken,
             closing_since: None,
             is_cut: false,
-            heard: now,
-            pinged: None,
-            is_ping_due: false,
-            is_busy: false,
+            pulse: Pulse { heard: now, pinged: None, is_ping_due: false, is_busy: false },
         }
     }
 
@@ -205,7 +224,7 @@ impl<H> Line<H> {
         if self.is_cut || self.close_frame == Frame::Written {
             return Poll::Ready(None);
         }
-        if std::mem::take(&mut self.is_ping_due) {
+        if std::mem::take(&mut self.pulse.is_ping_due) {
             return Poll::Ready(Some(Outgoing::Ping));
         }
         let Some((held, _)) = self.queue.front_mut() else { return Poll::Pending };
@@ -241,14 +260,12 @@ impl<H> Line<H> {
 
     /// Something was read, and is being handled until [`idle`](Self::idle).
     pub(super) fn busy(&mut self) {
-        self.is_busy = true;
+        self.pulse.is_busy = true;
     }
 
     /// The next thing is read.
     pub(super) fn idle(&mut self, now: SystemTime) {
-        self.is_busy = false;
-        self.heard = now;
-        self.pinged = None;
+        self.pulse = Pulse { heard: now, pinged: None, is_ping_due: false, is_busy: false };
     }
 
     /// What is to happen at this time, where a silent peer is asked after `patience` and given up after as much again.
@@ -262,17 +279,7 @@ impl<H> Line<H> {
                 _ => Due::Lost("the peer did not answer the close frame"),
             };
         }
-        let since = if self.is_busy { now } else { self.pinged.unwrap_or(self.heard) };
-        match since.checked_add(patience) {
-            None => Due::Never,
-            Some(end) if now < end => Due::At(end),
-            Some(_) if self.pinged.is_some() => Due::Lost("the peer did not answer a ping"),
-            Some(_) => {
-                self.pinged = Some(now);
-                self.is_ping_due = true;
-                Due::Ping
-            }
-        }
+        self.pulse.due(now, patience)
     }
 }
 

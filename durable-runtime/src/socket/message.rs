@@ -149,7 +149,7 @@ impl CloseFrame {
     pub(crate) fn checked(code: Option<u16>, reason: &str) -> Result<Self> {
         let refused = |text: String| Err(Error::new(ErrorKind::Invalid, text));
         match code {
-            Some(1004..=1006 | 1015) | Some(..1000) | Some(5000..) => refused(format!(
+            Some(..1000 | 1004..=1006 | 1015 | 5000..) => refused(format!(
                 "{} is no close code that can be sent; use 1000, or one from 3000 to 4999",
                 code.unwrap_or_default()
             )),

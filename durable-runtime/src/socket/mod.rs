@@ -27,7 +27,7 @@ mod upgrade;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -123,6 +123,12 @@ impl WebSocket {
         }
     }
 
+    /// When a message was last answered without the object: see
+    /// [`set_websocket_auto_response`](crate::Context::set_websocket_auto_response). `None` if none was.
+    pub fn auto_responded_at(&self) -> Option<SystemTime> {
+        self.shared.auto_responded()
+    }
+
     /// Sends a message: text (`&str`, `String`), bytes (`Bytes`, `Vec<u8>`, `&[u8]`), or a [`Message`].
     ///
     /// It is written in order after all that was sent before, as soon as the turn is durable. Whether it arrives is not known: a peer that is
@@ -136,18 +142,14 @@ impl WebSocket {
         if self.shared.closed_by_us() {
             return Err(closed());
         }
-        let mut frame = Some(frame);
-        let in_turn = changes::in_turn(|changes| {
+        let in_turn = changes::put(frame, |changes, frame| {
             if changes.has_closed(self.shared.id) {
                 return Err(closed());
             }
-            frame.take().into_iter().for_each(|frame| changes.send(&self.shared, frame));
+            changes.send(&self.shared, frame);
             Ok(())
         });
-        match (in_turn, frame) {
-            (None, Some(frame)) => self.shared.send(self.held()?, frame),
-            (in_turn, _) => in_turn.unwrap_or(Ok(())),
-        }
+        in_turn.unwrap_or_else(|frame| self.shared.send(self.held()?, frame))
     }
 
     /// Closes the socket, after all that was sent before: with a code and a reason, or `None` and `""`. A socket that is closed already stays
@@ -163,12 +165,12 @@ impl WebSocket {
         if self.shared.closed_by_us() {
             return Ok(());
         }
-        let mut frame = Some(frame);
-        changes::in_turn(|changes| {
-            let frame = frame.take().filter(|_| !changes.has_closed(self.shared.id));
-            frame.into_iter().for_each(|frame| changes.close(&self.shared, frame));
+        let in_turn = changes::put(frame, |changes, frame| {
+            if !changes.has_closed(self.shared.id) {
+                changes.close(&self.shared, frame);
+            }
         });
-        if let Some(frame) = frame {
+        if let Err(frame) = in_turn {
             self.shared.close(self.held()?, frame);
         }
         Ok(())
@@ -204,11 +206,9 @@ impl WebSocket {
             );
             return Err(Error::new(ErrorKind::Limit, text));
         }
-        let mut bytes = Some(bytes.into_boxed_slice());
-        changes::in_turn(|changes| {
-            bytes.take().into_iter().for_each(|bytes| changes.attach(&self.shared, bytes));
-        });
-        if let Some(bytes) = bytes {
+        let bytes = bytes.into_boxed_slice();
+        let in_turn = changes::put(bytes, |changes, bytes| changes.attach(&self.shared, bytes));
+        if let Err(bytes) = in_turn {
             self.shared.set_attachment(bytes);
         }
         Ok(())

@@ -80,6 +80,8 @@ struct State {
     attachment: Option<Box<[u8]>>,
     /// Whether the turn that accepted it is committed.
     is_accepted: bool,
+    /// When a message of the peer was last answered without the object.
+    auto_responded: Option<SystemTime>,
     /// Of whoever writes.
     writer: Option<Waker>,
     /// Of whoever watches the time.
@@ -104,6 +106,7 @@ impl Shared {
             line: Line::new(node.settings.time.now_or_system()),
             attachment: None,
             is_accepted: false,
+            auto_responded: None,
             writer: None,
             watcher: None,
         };
@@ -136,6 +139,23 @@ impl Shared {
         let mut state = self.state.lock();
         state.is_accepted = state.line.state() != SocketState::Closed;
         state.is_accepted
+    }
+
+    /// Whether the runtime shuts down, and has told the others.
+    pub(super) fn is_late(&self) -> bool {
+        self.node.is_closing()
+    }
+
+    pub(super) fn auto_responded(&self) -> Option<SystemTime> {
+        self.state.lock().auto_responded
+    }
+
+    /// Answers by itself.
+    pub(super) fn auto_respond(&self, response: Outgoing) {
+        if self.send(Held::No, response).is_ok() {
+            let now = self.now();
+            self.state.lock().auto_responded = Some(now);
+        }
     }
 
     pub(super) fn listens(&self) -> bool {

@@ -11,37 +11,37 @@ use crate::{Error, ErrorKind, Result};
 )]
 pub trait Tags {
     #[doc(hidden)]
-    fn each(&self, take: &mut dyn FnMut(&str));
+    fn each(self) -> impl Iterator<Item = impl AsRef<str>>;
 }
 
 // No array of another type beside it: `[]` would have none.
 impl<const N: usize> Tags for [&str; N] {
-    fn each(&self, take: &mut dyn FnMut(&str)) {
-        self.iter().for_each(|tag| take(tag));
+    fn each(self) -> impl Iterator<Item = impl AsRef<str>> {
+        self.into_iter()
     }
 }
 
 impl Tags for &[&str] {
-    fn each(&self, take: &mut dyn FnMut(&str)) {
-        self.iter().for_each(|tag| take(tag));
+    fn each(self) -> impl Iterator<Item = impl AsRef<str>> {
+        self.iter()
     }
 }
 
 impl Tags for &[String] {
-    fn each(&self, take: &mut dyn FnMut(&str)) {
-        self.iter().for_each(|tag| take(tag));
+    fn each(self) -> impl Iterator<Item = impl AsRef<str>> {
+        self.iter()
     }
 }
 
 impl Tags for Vec<&str> {
-    fn each(&self, take: &mut dyn FnMut(&str)) {
-        self.iter().for_each(|tag| take(tag));
+    fn each(self) -> impl Iterator<Item = impl AsRef<str>> {
+        self.into_iter()
     }
 }
 
 impl Tags for Vec<String> {
-    fn each(&self, take: &mut dyn FnMut(&str)) {
-        self.iter().for_each(|tag| take(tag));
+    fn each(self) -> impl Iterator<Item = impl AsRef<str>> {
+        self.into_iter()
     }
 }
 
@@ -49,20 +49,20 @@ impl Tags for Vec<String> {
 ///
 /// # Errors
 /// When there are too many, or one is too long.
-pub(super) fn checked(tags: &impl Tags) -> Result<Box<[Box<str>]>> {
-    let (mut kept, mut too_long): (Vec<Box<str>>, _) = (Vec::new(), None);
-    tags.each(&mut |tag| {
-        if tag.len() > SOCKET_TAG_BYTES_MAX {
-            too_long.get_or_insert(tag.len());
-        } else if !kept.iter().any(|known| **known == *tag) {
+pub(super) fn checked(tags: impl Tags) -> Result<Box<[Box<str>]>> {
+    let over = |text: String| Err(Error::new(ErrorKind::Limit, text));
+    let mut kept: Vec<Box<str>> = Vec::new();
+    for tag in tags.each() {
+        let tag = tag.as_ref();
+        let bytes = tag.len();
+        if bytes > SOCKET_TAG_BYTES_MAX {
+            return over(format!(
+                "a tag of a WebSocket has {bytes} bytes, over the limit of {SOCKET_TAG_BYTES_MAX}"
+            ));
+        }
+        if !kept.iter().any(|known| **known == *tag) {
             kept.push(tag.into());
         }
-    });
-    let over = |text: String| Err(Error::new(ErrorKind::Limit, text));
-    if let Some(bytes) = too_long {
-        return over(format!(
-            "a tag of a WebSocket has {bytes} bytes, over the limit of {SOCKET_TAG_BYTES_MAX}"
-        ));
     }
     if kept.len() > SOCKET_TAGS_MAX {
         return over(format!(
@@ -79,17 +79,17 @@ mod tests {
 
     #[test]
     fn each_is_kept_once_in_its_order() {
-        let tags = checked(&["b", "a", "b", ""]).unwrap();
+        let tags = checked(["b", "a", "b", ""]).unwrap();
         assert_eq!(&*tags, ["b".into(), "a".into(), "".into()]);
-        assert_eq!(checked(&[]).unwrap().len(), 0);
+        assert_eq!(checked([]).unwrap().len(), 0);
     }
 
     #[test]
     fn ten_of_256_bytes_are_the_limit() {
         let many: Vec<String> = (0..11).map(|number| number.to_string()).collect();
-        assert_eq!(checked(&&many[..10]).unwrap().len(), 10);
-        assert!(checked(&many).unwrap_err().message().contains("11 tags"));
-        assert!(checked(&[&*"é".repeat(128)]).is_ok());
-        assert!(checked(&[&*"é".repeat(129)]).unwrap_err().message().contains("258 bytes"));
+        assert_eq!(checked(&many[..10]).unwrap().len(), 10);
+        assert!(checked(many).unwrap_err().message().contains("11 tags"));
+        assert!(checked([&*"é".repeat(128)]).is_ok());
+        assert!(checked([&*"é".repeat(129)]).unwrap_err().message().contains("258 bytes"));
     }
 }

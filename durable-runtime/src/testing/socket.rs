@@ -209,7 +209,9 @@ impl Wire {
             }
             (answer, std::mem::take(&mut state.down_waker))
         };
-        answer.into_iter().for_each(|answer| self.push(answer));
+        if let Some(answer) = answer {
+            self.push(answer);
+        }
         wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -25,19 +25,20 @@ async fn open(object: &RawStub<Counter>) -> (WebSocket, SocketDriver) {
 }
 
 /// The next frame, if it may leave now.
-fn leaving(driver: &SocketDriver) -> Option<Option<Outgoing>> {
-    match poll(&mut Box::pin(driver.outgoing())) {
-        Poll::Ready(frame) => Some(frame),
-        Poll::Pending => None,
+fn leaving(driver: &SocketDriver) -> Poll<Option<Outgoing>> {
+    poll(&mut Box::pin(driver.outgoing()))
+}
+
+fn text(text: &'static str) -> Poll<Option<Outgoing>> {
+    Poll::Ready(Some(Outgoing::Text(text.into())))
+}
+
+/// The code of a close frame.
+fn code(frame: &Poll<Option<Outgoing>>) -> Option<u16> {
+    match frame {
+        Poll::Ready(Some(Outgoing::Close(CloseFrame { code, .. }))) => *code,
+        _ => None,
     }
-}
-
-fn text(text: &'static str) -> Option<Option<Outgoing>> {
-    Some(Some(Outgoing::Text(text.into())))
-}
-
-fn closes(code: u16) -> impl Fn(Option<Option<Outgoing>>) -> bool {
-    move |frame| matches!(frame, Some(Some(Outgoing::Close(CloseFrame { code: Some(found), .. }))) if found == code)
 }
 
 #[tokio::test]
@@ -51,7 +52,7 @@ async fn a_frame_leaves_when_its_turn_is_durable() {
         add(object, ctx)
     });
     assert!(poll(&mut first).is_pending());
-    assert_eq!(leaving(&driver), None, "it left before its turn was durable");
+    assert_eq!(leaving(&driver), Poll::Pending, "it left before its turn was durable");
 
     // A turn that writes nothing has seen what is not durable.
     let again = socket.clone();
@@ -60,11 +61,11 @@ async fn a_frame_leaves_when_its_turn_is_durable() {
         Ok(ctx.broadcast("nobody is open"))
     });
     assert!(poll(&mut second).is_pending());
-    assert_eq!(leaving(&driver), None);
+    assert_eq!(leaving(&driver), Poll::Pending);
     bed.engine.flush();
     assert_eq!(leaving(&driver), text("first"));
-    assert!(closes(3000)(leaving(&driver)));
-    assert_eq!(leaving(&driver), Some(None), "nothing comes after the close frame");
+    assert_eq!(code(&leaving(&driver)), Some(3000));
+    assert_eq!(leaving(&driver), Poll::Ready(None), "nothing comes after the close frame");
     assert_eq!(second.await, Ok(0));
 }
 
@@ -84,10 +85,10 @@ async fn what_can_not_become_durable_never_leaves_and_nothing_takes_its_place() 
         socket.send("later")
     });
     assert!(poll(&mut unconfirmed).is_ready());
-    assert_eq!(leaving(&driver), None, "it is behind the first");
+    assert_eq!(leaving(&driver), Poll::Pending, "it is behind the first");
     bed.engine.lose();
-    assert!(closes(1011)(leaving(&driver)));
-    assert_eq!(leaving(&driver), Some(None));
+    assert_eq!(code(&leaving(&driver)), Some(1011));
+    assert_eq!(leaving(&driver), Poll::Ready(None));
 }
 
 #[tokio::test]
@@ -144,7 +145,7 @@ async fn what_async_code_sends_waits_for_what_its_handler_has_not_confirmed() {
         let what = if in_a_task { "in a task" } else { "here" };
         driver.incoming(Incoming::Message(Message::from(what))).await;
         settle().await;
-        assert_eq!(leaving(&driver), None, "{what}");
+        assert_eq!(leaving(&driver), Poll::Pending, "{what}");
         bed.engine.flush();
         assert_eq!(leaving(&driver), text("handled"), "{what}");
     }
@@ -180,7 +181,7 @@ async fn who_reads_too_slowly_is_closed() {
     assert_eq!(socket.state(), SocketState::Open);
     filling(1).await.unwrap();
     assert_eq!(socket.state(), SocketState::Closing);
-    assert!(closes(1013)(leaving(&driver)));
+    assert_eq!(code(&leaving(&driver)), Some(1013));
     // Whether or not that can be written: the connection ends.
     let mut ended = Box::pin(driver.ended());
     assert!(poll(&mut ended).is_pending());
@@ -190,13 +191,82 @@ async fn who_reads_too_slowly_is_closed() {
 }
 
 #[tokio::test]
+async fn the_next_frame_is_read_when_the_turn_of_the_one_before_is_over() {
+    let bed = Bed::new();
+    let object = bed.awake().await;
+    let (_socket, driver) = open(&object).await;
+    let (release, held) = tokio::sync::oneshot::channel::<()>();
+    let closing = call(&object, |_, ctx| {
+        ctx.block_concurrency_while(|_| held);
+        Ok(())
+    });
+    closing.await.unwrap();
+    let mut reading = Box::pin(driver.incoming(Incoming::Message(Message::from("here"))));
+    assert!(poll(&mut reading).is_pending());
+    settle().await;
+    assert!(poll(&mut reading).is_pending(), "it has had no turn");
+    release.send(()).unwrap();
+    settle().await;
+    assert!(poll(&mut reading).is_ready(), "it does not wait for the disk");
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_until_clients_are_told_but_not_for_ever() {
+    for is_written in [true, false] {
+        let bed = Bed::new();
+        let object = bed.awake().await;
+        let (_socket, driver) = open(&object).await;
+        let mut ending = Box::pin(bed.runtime.shutdown());
+        // What wakes objects ends first.
+        assert!(poll(&mut ending).is_pending());
+        settle().await;
+        assert!(poll(&mut ending).is_pending());
+        assert_eq!(code(&leaving(&driver)), Some(1012));
+        settle().await;
+        assert!(poll(&mut ending).is_pending(), "it is not written yet");
+        if is_written {
+            assert_eq!(leaving(&driver), Poll::Ready(None));
+        } else {
+            bed.pass(5);
+        }
+        ending.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_comes_during_a_shutdown_is_sent_away() {
+    let bed = Bed::new();
+    let object = bed.awake().await;
+    let (enter, entering) = tokio::sync::oneshot::channel::<()>();
+    let (hand_out, response) = tokio::sync::oneshot::channel();
+    let background = call(&object, |_, ctx| {
+        let this = ctx.handle();
+        ctx.wait_until(async move {
+            entering.await.unwrap();
+            let accepted = this.turn(|object, ctx| accept(object, ctx)).await;
+            hand_out.send(accepted.unwrap().1).unwrap();
+        });
+        Ok(())
+    });
+    background.await.unwrap();
+    let mut ending = Box::pin(bed.runtime.shutdown());
+    assert!(poll(&mut ending).is_pending());
+    settle().await;
+    assert!(poll(&mut ending).is_pending(), "the background future runs");
+    enter.send(()).unwrap();
+    let driver = PendingSocket::take(&mut response.await.unwrap()).unwrap();
+    assert_eq!(code(&leaving(&driver)), Some(1012));
+    ending.await.unwrap();
+}
+
+#[tokio::test]
 async fn one_broadcast_is_in_memory_once() {
     let bed = Bed::new();
     let object = bed.awake().await;
     let sockets = [open(&object).await, open(&object).await];
     call(&object, |_, ctx| Ok(ctx.broadcast("x".repeat(100)))).await.unwrap();
     let places = sockets.each_ref().map(|(_, driver)| match leaving(driver) {
-        Some(Some(Outgoing::Text(bytes))) => bytes.as_ptr(),
+        Poll::Ready(Some(Outgoing::Text(bytes))) => bytes.as_ptr(),
         other => panic!("{other:?}"),
     });
     assert_eq!(places[0], places[1]);
