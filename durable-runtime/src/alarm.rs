@@ -6,7 +6,7 @@ use crate::storage::FailedAlarm;
 use crate::storage::alarm::{Alarm, due_at, time_of};
 use crate::{Context, Error, ErrorKind, Result};
 
-/// When an alarm is to run. `SystemTime` and `Duration` convert into it.
+/// When an alarm, or a timer that runs once, is to run. `SystemTime` and `Duration` convert into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// At this time; at once, if it has passed.
@@ -36,7 +36,7 @@ impl When {
                 || {
                     Err(Error::new(
                         ErrorKind::Invalid,
-                        "an alarm cannot be set for a time that far away",
+                        "nothing can be set for a time that far away",
                     ))
                 },
                 due_at,

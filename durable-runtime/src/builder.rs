@@ -14,6 +14,7 @@ use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
+use crate::observe::meters;
 use crate::socket::shared::SocketLimits;
 use crate::storage::Limits;
 use crate::time::{Clock, Time};
@@ -43,6 +44,9 @@ pub const BACKGROUND_LIMIT: Duration = Duration::from_mins(15);
 /// How long an async `alarm` handler may run, unless [`Builder::alarm_limit`] says otherwise.
 pub const ALARM_LIMIT: Duration = Duration::from_mins(15);
 
+/// How long a turn runs until the log is told of it, unless [`Builder::long_turn_warning`] says otherwise.
+pub const LONG_TURN: Duration = Duration::from_secs(1);
+
 /// Memory of the databases of objects in memory, in bytes, unless [`Builder::resident_memory_limit`] says
 /// otherwise.
 pub const RESIDENT_BYTES_MAX: usize = 1_024 * 1_024 * 1_024;
@@ -63,6 +67,7 @@ pub struct Builder {
     alarm_limit: Duration,
     pace: PaceLimit,
     sockets: SocketLimits,
+    long_turn: Duration,
     resident_bytes_max: usize,
     writing: WriteLimits,
     on_damage: OnDamage,
@@ -94,6 +99,7 @@ impl Builder {
             alarm_limit: ALARM_LIMIT,
             pace: PaceLimit::default(),
             sockets: SocketLimits::default(),
+            long_turn: LONG_TURN,
             resident_bytes_max: RESIDENT_BYTES_MAX,
             writing: WriteLimits::default(),
             on_damage: OnDamage::Refuse,
@@ -204,6 +210,16 @@ impl Builder {
         self
     }
 
+    /// How long a turn may run until a warning is logged, while it still runs: with class, id, name and method, at the
+    /// latest after half of that time more, and again each time it has doubled. By the machine's time, whatever the
+    /// [clock](Builder::clock) says. At least 1 millisecond; [`Duration::MAX`]: never. Default: 1 second.
+    ///
+    /// Code of yours that never returns cannot be ended by the runtime; this shows which it is.
+    pub fn long_turn_warning(mut self, threshold: Duration) -> Self {
+        self.long_turn = threshold;
+        self
+    }
+
     /// How much memory the databases of the objects in memory may take, in bytes; beyond that, those that
     /// were not used for longest are evicted. It is looked at when an object comes into memory, and it is an
     /// estimate: 42 KiB for each, up to 256 KiB of cached pages, and what is not yet in its file. The
@@ -304,6 +320,8 @@ impl Builder {
 
     /// Opens the data directory and starts the runtime on the current tokio runtime.
     ///
+    /// A recorder of the crate `metrics` is to be installed before: see the guide, "observability".
+    ///
     /// # Errors
     /// When the directory cannot be used (not ours, of a newer version, opened by another runtime),
     /// a class cannot be registered, or there is no tokio runtime.
@@ -326,6 +344,7 @@ impl Builder {
     fn open(self) -> Result<(Settings, Opened, PathBuf)> {
         // Before the catalogue, which is SQLite's too: afterwards it takes no settings any more.
         tune_process();
+        meters::describe();
         let directory = Directory::open(&self.directory)?;
         let catalogue = Arc::new(Catalogue::open(directory.path())?);
         let classes = resolve(&self.classes, &catalogue)?;
@@ -357,6 +376,7 @@ impl Builder {
             alarm_limit: self.alarm_limit,
             pace: self.pace,
             sockets: self.sockets,
+            long_turn: self.long_turn,
         };
         Ok((settings, Opened { engine, classes }, self.directory))
     }

@@ -24,6 +24,7 @@ use crate::instance::turn::{Invocation, Turned, in_a_turn};
 use crate::instance::{Claim, Job, Live, Object};
 use crate::message::Message;
 use crate::node::Node;
+use crate::observe::turns::Waiting;
 use crate::stub::RawStub;
 use crate::time::Sleep;
 use crate::{DurableObject, Error, ErrorKind};
@@ -381,7 +382,11 @@ where
         task: &mut Task<'_>,
     ) -> Poll<Result<R, CallError<E>>> {
         let (sender, reply) = oneshot::channel();
-        match object.submit(self.pass, || Box::new(QueuedCall { invocation, sender })) {
+        let queued = || {
+            let waiting = Waiting::from_here(object.meters());
+            Box::new(QueuedCall { invocation, sender, waiting }) as Box<dyn Job<T>>
+        };
+        match object.submit(self.pass, queued) {
             Ok(ticket) => {
                 object.waits();
                 self.state = State::Queued { ticket, reply };
@@ -530,6 +535,7 @@ impl<T: DurableObject, R, E> fmt::Debug for Call<T, R, E> {
 struct QueuedCall<T: DurableObject, R, E> {
     invocation: Box<dyn Invocation<T, R, E>>,
     sender: oneshot::Sender<Turned<R, E>>,
+    waiting: Waiting,
 }
 
 impl<T, R, E> Job<T> for QueuedCall<T, R, E>
@@ -541,7 +547,7 @@ where
     fn run(self: Box<Self>, live: &mut Live<T>) {
         // A caller who is gone by now has dropped its call after the job was taken from the
         // queue; the turn runs all the same, and only its reply is lost.
-        let _ = self.sender.send(live.run(self.invocation));
+        let _ = self.sender.send(live.run_waiting(self.invocation, &self.waiting));
     }
 
     fn fail(self: Box<Self>, failure: Failure) {

@@ -16,10 +16,12 @@ use crate::instance::mailbox::GateId;
 use crate::instance::session::Session;
 use crate::instance::turn::dispose;
 use crate::node::Node;
+use crate::observe::events::event;
+use crate::observe::turns;
 use crate::rpc::Access;
 use crate::socket::changes;
-use crate::socket::events::Home;
-use crate::storage::{AppliedMigration, Kv, Outcome, Sql, Store};
+use crate::socket::home::Home;
+use crate::storage::{Kv, MigrationRun, Outcome, Sql, Store};
 use crate::stub::RawStub;
 use crate::{
     BoxFuture, DurableObject, Error, ErrorKind, GateHandle, Handle, LocationHint, Namespace,
@@ -189,7 +191,7 @@ impl Context {
         &self.parts.store
     }
 
-    pub(crate) fn any_node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &Arc<Node> {
         &self.parts.node
     }
 
@@ -377,18 +379,15 @@ impl<T: DurableObject> Context<T> {
         self.parts.object.identity()
     }
 
-    pub(crate) fn node(&self) -> &Arc<Node> {
-        self.parts.object.node()
-    }
-
     /// Closes the database; the next activation opens it anew.
     pub(crate) fn reset_store(&mut self) {
         self.base_mut().store.close();
     }
 
-    pub(crate) fn activate_store(&mut self) -> Result<Vec<AppliedMigration>> {
+    /// Opens the database, and notes the migrations that have begun.
+    pub(crate) fn activate_store(&mut self, runs: &mut Vec<MigrationRun>) -> Result<()> {
         let now = self.node().settings.time.now();
-        self.base_mut().store.activate(now)
+        self.base_mut().store.activate_noting(now, runs)
     }
 
     pub(crate) fn begin_turn(&self, access: Access) {
@@ -425,13 +424,20 @@ impl<T: DurableObject> Context<T> {
             let (object, receipt) = (self.object().clone(), self.store().receipt());
             // Pinned at once, so that the object is not evicted before they start.
             let session = session.clone();
-            let pinned: Vec<_> =
-                background.into_iter().map(|future| (session.pin(), future)).collect();
+            let pinned: Vec<_> = background
+                .into_iter()
+                .map(|future| {
+                    let future = turns::background(object.identity(), future);
+                    (session.pin(), future)
+                })
+                .collect();
             self.node().spawn(async move {
-                if receipt.wait().await.is_ok() {
-                    for (pin, future) in pinned {
-                        object.spawn_background(session.clone(), pin, future);
-                    }
+                if let Err(error) = receipt.wait().await {
+                    event!(error, object.identity(), reason = %error, "a background future was dropped");
+                    return dispose(pinned);
+                }
+                for (pin, future) in pinned {
+                    object.spawn_background(session.clone(), pin, future);
                 }
             });
         }

@@ -8,10 +8,9 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use parking_lot::Mutex;
-
 use crate::Result;
 use crate::engine::Receipt;
+use crate::sync::Mutex;
 
 /// The commits that a handler has made and not waited for.
 #[derive(Debug, Default)]
@@ -67,5 +66,7 @@ pub(crate) enum Passage {
     Unconfirmed(Vec<Arc<Unconfirmed>>),
 }
 
+#[cfg(all(test, loom))]
+mod loom_tests;
 #[cfg(test)]
 mod tests;

@@ -24,12 +24,15 @@ mod message;
 mod namespace;
 mod node;
 mod object;
+mod observe;
 mod outbox;
 mod rpc;
 mod runtime;
+mod schedule;
 mod socket;
 mod storage;
 mod stub;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
@@ -39,7 +42,7 @@ mod wire;
 pub use alarm::When::{self, After, At};
 pub use body::{BODY_BYTES_MAX, Body};
 pub use builder::{ALARM_LIMIT, BACKGROUND_LIMIT, Builder, GATE_LIMIT, IDLE_LIMIT};
-pub use builder::{QUEUE_MAX, RESIDENT_BYTES_MAX, RESIDENTS_MAX};
+pub use builder::{LONG_TURN, QUEUE_MAX, RESIDENT_BYTES_MAX, RESIDENTS_MAX};
 pub use call::{Call, CallError};
 pub use context::{Context, Scope};
 pub use engine::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
@@ -51,6 +54,9 @@ pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
 pub use namespace::Namespace;
 pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 pub use runtime::Runtime;
+pub use schedule::{
+    Cron, CronIn, Every, FailedRun, Receiver, Recurrence, Schedule, TIMER_KEY_BYTES_MAX,
+};
 pub use socket::{Close, Message, SocketError, SocketState, Tags, WebSocket};
 pub use socket::{SOCKET_ATTACHMENT_BYTES_MAX, SOCKET_AUTO_RESPONSE_BYTES_MAX};
 pub use socket::{SOCKET_IDLE_PING, SOCKET_MESSAGE_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX};

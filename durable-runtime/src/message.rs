@@ -14,3 +14,11 @@ pub(crate) struct Message {
     /// In the named form of [`wire`](crate::wire), since a later program may read them.
     pub(crate) arguments: Vec<u8>,
 }
+
+impl Message {
+    /// Whether it is the same call, whatever is known of the receiver's name.
+    pub(crate) fn is_same(&self, other: &Message) -> bool {
+        let Message { receiver, name: _, method, arguments } = self;
+        *receiver == other.receiver && *method == other.method && *arguments == other.arguments
+    }
+}

@@ -135,7 +135,7 @@ impl<T: DurableObject> Namespace<T> {
     /// The objects in which work was given up: an alarm or a timer whose runs all failed, or a message that nobody took. In the order
     /// of their ids. This wakes nobody: it reads a list that the runtime keeps.
     ///
-    /// What it is, the object itself says: [`failed_alarm`](crate::Context::failed_alarm), [`dead_letters`](crate::Context::dead_letters).
+    /// What it is, the object itself says: [`failed_alarm`](crate::Context::failed_alarm), [`schedules`](crate::Context::schedules), [`dead_letters`](crate::Context::dead_letters).
     /// [`retry`](Self::retry) tries it again.
     ///
     /// # Errors
@@ -169,7 +169,8 @@ impl<T: DurableObject> Namespace<T> {
         self.turn(id, "retry", |_, ctx| {
             let (store, now) = (ctx.store(), millis(ctx.now()));
             let alarms = usize::from(store.retry_failed_alarm(now)?);
-            Ok(alarms + store.resend_dead_letters(now)?)
+            let timers = store.retry_given_up_timers(now)?;
+            Ok(alarms + timers + store.resend_dead_letters(now)?)
         })
         .await
     }

@@ -17,12 +17,15 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::call::Failure;
 use crate::engine::{Engine, ObjectKey};
 use crate::harness::Harness;
+use crate::id::Identity;
 use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class, Residents};
 use crate::instance::session::Signal;
 use crate::instance::turn::Form;
+use crate::instance::watch::Watch;
 use crate::instance::work::Woken;
 use crate::instance::{Object, chain, idle};
+use crate::observe::events::note;
 use crate::socket::shared::SocketLimits;
 use crate::storage::Limits;
 use crate::time::Time;
@@ -48,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) gate_limit: Duration,
     /// How long a background future may run.
     pub(crate) background_limit: Duration,
+    /// From when on a turn that runs is told of.
+    pub(crate) long_turn: Duration,
     pub(crate) harness: Harness,
     /// How long an async `alarm` handler may run.
     pub(crate) alarm_limit: Duration,
@@ -64,6 +69,7 @@ const GOODBYE_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Node {
     pub(crate) settings: Settings,
     pub(crate) residents: Residents,
+    pub(crate) watch: Arc<Watch>,
     /// Held until the runtime ends, and by every live instance: it keeps the directory locked, so
     /// that nobody else opens it while somebody still writes.
     engine: Mutex<Option<Arc<dyn Engine>>>,
@@ -95,6 +101,7 @@ impl Node {
     ) -> Self {
         Node {
             residents: Residents::new(settings.residents_max, settings.resident_bytes_max),
+            watch: Watch::new(settings.long_turn),
             settings,
             engine: Mutex::new(Some(engine)),
             classes,
@@ -133,6 +140,11 @@ impl Node {
     /// The class with this key, if it was registered.
     pub(crate) fn class_of(&self, key: &str) -> Option<Arc<dyn AnyClass>> {
         self.classes.values().find(|class| class.key() == key).map(Arc::clone)
+    }
+
+    /// Who the object at this address is, if it is one of this node's.
+    pub(crate) fn identity_at(&self, address: usize) -> Option<Arc<Identity>> {
+        self.classes.values().find_map(|class| class.identity_at(address))
     }
 
     /// Begins to wake objects whose time has come.
@@ -250,7 +262,7 @@ impl Node {
                 let engine = self.engine.lock().take();
                 let closed = self.executor.spawn_blocking(move || drop(engine)).await;
                 if closed.is_err() {
-                    tracing::error!("closing the data directory was given up");
+                    note!(error, "closing the data directory was given up");
                 }
                 return;
             }
@@ -279,7 +291,7 @@ impl Node {
             if is_over { Poll::Ready(false) } else { Poll::Pending }
         });
         if !is_over.await {
-            tracing::warn!("not all WebSockets could be told of the shutdown");
+            note!(warn, "not all WebSockets could be told of the shutdown");
         }
     }
 
@@ -309,6 +321,12 @@ impl Node {
     fn close_all(&self) -> bool {
         // Not `all`, which would stop at the first busy one.
         self.classes.values().filter(|class| !class.close_all()).count() == 0
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.watch.stop();
     }
 }
 

@@ -95,6 +95,6 @@ impl Context {
         R: Send + 'static,
         E: Send + 'static,
     {
-        call.into_message(self.any_node())
+        call.into_message(self.node())
     }
 }

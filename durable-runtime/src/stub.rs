@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::activity::waiting;
 use crate::body::{BODY_BYTES_MAX, Body};
@@ -17,6 +18,8 @@ use crate::instance::Object;
 use crate::instance::chain;
 use crate::instance::turn::{ClosureCall, MethodCall};
 use crate::object::Handler;
+use crate::observe::events::event;
+use crate::observe::turns;
 use crate::rpc::{Access, Method, MethodInfo, SendValue, SendValues};
 use crate::{BoxFuture, DurableObject, Error, ErrorKind, Handle, ObjectId, Request, Response};
 
@@ -75,7 +78,8 @@ impl<T: DurableObject> RawStub<T> {
         Call::new(self.clone(), Box::new(ClosureCall { info, closure }))
     }
 
-    /// Sends an HTTP request to the object's `fetch` handler.
+    /// Sends an HTTP request to the object's `fetch` handler. Async handlers begin in the order in which their
+    /// requests were first polled.
     pub fn fetch(&self, request: Request) -> Fetch {
         let stub = self.clone();
         Fetch { response: Box::pin(async move { stub.respond(request).await }) }
@@ -91,7 +95,9 @@ impl<T: DurableObject> RawStub<T> {
             Ok(response) => Ok(response),
             Err(Err(failure)) => Err(failure),
             Err(Ok(error)) => {
-                tracing::error!(id = %self.id(), %error, "a fetch handler failed");
+                if let Ok(object) = self.object() {
+                    event!(error, object.identity(), reason = %error, "a fetch handler failed");
+                }
                 Ok(internal_error())
             }
         }
@@ -122,10 +128,11 @@ impl<T: DurableObject> RawStub<T> {
     ) -> Result<Response, CallError<Error>> {
         // It is the caller who waits for the handler, not the task that starts it.
         let caller = chain::current();
-        let unconfirmed = Arc::<Unconfirmed>::default();
+        let (caller_span, unconfirmed) = (Span::current(), Arc::<Unconfirmed>::default());
         let remembered = unconfirmed.clone();
         let start = self.turn("fetch", move |_, ctx| {
             let handler = handler(ctx.handle().remembering(&remembered), (request,));
+            let handler = turns::handler(ctx.identity(), "fetch", &caller_span, handler);
             let (sender, answer) = oneshot::channel();
             let object = ctx.object().clone();
             ctx.once_committed(move |session| {

@@ -18,9 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::activity::waiting;
 use crate::call::CallError;
-use crate::engine::{Due, ObjectKey};
+use crate::engine::{Due, NEVER, ObjectKey};
 use crate::instance::work::Woken;
 use crate::node::Node;
+use crate::observe::events::note;
 use crate::storage::alarm::time_of;
 use crate::storage::millis;
 use crate::time::Sleep;
@@ -105,7 +106,7 @@ async fn next_due(node: &Weak<Node>) -> Next {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "it cannot be read which alarms are due");
+                    note!(error, reason = %error, "it cannot be read which alarms are due");
                     return Poll::Ready(Next::Failed);
                 }
             }
@@ -125,7 +126,7 @@ fn start(node: &Arc<Node>, object: ObjectKey, seat: OwnedSemaphorePermit) {
     node.spawn(async move {
         let woken = match woken_by.class_of(&object.class) {
             Some(class) => class.wake(&woken_by, object.id).await,
-            None => Woken::NoHandler,
+            None => Woken::NoClass,
         };
         woken_by.trouble.settle(&woken_by, &object, woken);
         drop(seat);
@@ -147,18 +148,16 @@ impl Trouble {
                 let count = failures.entry(object.clone()).or_default();
                 *count += 1;
                 let wait = back_off(*count);
-                tracing::warn!(%object, reason = %failure, ?wait, "what an object has to do could not be done; it will be tried again");
+                note!(warn, class = %object.class, id = %object.id, reason = %failure, ?wait, "what an object has to do could not be done; it will be tried again");
                 wait
             }
             Woken::NoHandler => {
-                if self.told.lock().insert(Arc::clone(&object.class)) {
-                    let class = &*object.class;
-                    tracing::warn!(
-                        class,
-                        "objects have alarms, and this program has no `alarm` handler for them"
-                    );
-                }
-                return;
+                self.tell_once(&object.class);
+                Duration::ZERO
+            }
+            Woken::NoClass => {
+                self.tell_once(&object.class);
+                Duration::MAX
             }
         };
         let Some(engine) = node.engine() else { return };
@@ -166,7 +165,21 @@ impl Trouble {
             engine.give_back(object);
         } else {
             let until = node.settings.time.now_or_system().checked_add(wait);
-            engine.put_off(object, until.map_or(i64::MAX, millis));
+            engine.put_off(object, until.map_or(NEVER, millis));
+        }
+    }
+}
+
+impl Trouble {
+    /// Tells the log of a class that cannot do what its objects wait for.
+    fn tell_once(&self, class: &Arc<str>) {
+        if self.told.lock().insert(Arc::clone(class)) {
+            let class = &**class;
+            note!(
+                warn,
+                class,
+                "objects have alarms, and this program has no `alarm` handler for them"
+            );
         }
     }
 }

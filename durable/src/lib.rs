@@ -24,8 +24,9 @@ pub use durable_runtime::*;
 /// What most programs need: `use durable::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        After, AlarmInfo, At, CallError, Close, Context, DurableObject, Handle, Message, Migration,
-        Namespace, Request, Response, Result, Runtime, WebSocket, durable_object,
+        After, AlarmInfo, At, CallError, Close, Context, Cron, CronIn, DurableObject, Every,
+        Handle, Message, Migration, Namespace, Request, Response, Result, Runtime, WebSocket,
+        durable_object,
     };
 }
 
@@ -45,6 +46,8 @@ pub mod guide {
 
     #[doc = include_str!("../../docs/messages.md")]
     pub mod messages {}
+    #[doc = include_str!("../../docs/observability.md")]
+    pub mod observability {}
 
     #[doc = include_str!("../../docs/websockets.md")]
     pub mod websockets {}

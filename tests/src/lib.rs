@@ -2,6 +2,8 @@
 #![allow(missing_docs, reason = "tests only")]
 
 pub mod broken;
+pub mod clockwork;
+pub mod collector;
 pub mod guide;
 pub mod ledger;
 pub mod purse;

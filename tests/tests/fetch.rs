@@ -4,6 +4,7 @@ use bytes::Bytes;
 use durable::prelude::*;
 use durable::{Body, Error};
 use durable_tests::matrix;
+use futures_util::future::join_all;
 use http_body_util::BodyExt;
 
 #[derive(Default)]
@@ -55,6 +56,29 @@ impl Upload {
     }
 }
 
+/// Keeps who came, in the order of their first turns.
+#[derive(Default)]
+struct Guestbook {
+    guests: Vec<String>,
+}
+
+#[durable_object]
+impl Guestbook {
+    async fn fetch(this: Handle<Self>, request: Request) -> Result<Response> {
+        let guest = request.uri().path().to_owned();
+        this.turn(move |book, _| -> Result<()> {
+            book.guests.push(guest);
+            Ok(())
+        })
+        .await?;
+        Ok(Response::new(Body::empty()))
+    }
+
+    pub fn guests(&self) -> Vec<String> {
+        self.guests.clone()
+    }
+}
+
 #[derive(Default)]
 struct Deaf;
 
@@ -73,7 +97,8 @@ async fn text(response: Response) -> String {
 }
 
 async fn start(bed: &durable_tests::Bed) -> Runtime {
-    bed.builder().register::<Echo>().register::<Upload>().register::<Deaf>().start().await.unwrap()
+    let builder = bed.builder().register::<Echo>().register::<Upload>();
+    builder.register::<Guestbook>().register::<Deaf>().start().await.unwrap()
 }
 
 matrix! {
@@ -108,6 +133,23 @@ matrix! {
         assert_eq!(upload.fetch(request("/fail", "")).await.unwrap().status(), 500);
         let error = upload.fetch(request("/panic", "")).await.unwrap_err();
         assert!(matches!(error, CallError::Panicked { method: "fetch", .. }), "{error:?}");
+    }
+
+    async fn async_handlers_begin_in_the_order_of_their_calls(bed) {
+        let runtime = start(&bed).await;
+        let paths: Vec<String> = (0..50).map(|number| format!("/{number}")).collect();
+        for name in ["a", "b", "c", "d"] {
+            let book = runtime.get::<Guestbook>(name);
+            // The first round finds the object cold, the second one finds it in memory.
+            for _ in 0..2 {
+                let calls = paths.iter().map(|path| book.fetch(request(path, "")));
+                for answer in join_all(calls).await {
+                    assert!(answer.unwrap().status().is_success());
+                }
+            }
+            assert_eq!(book.guests().await.unwrap(), [&paths[..], &paths[..]].concat(), "{name}");
+        }
+        runtime.shutdown().await.unwrap();
     }
 
     async fn other_events_enter_while_an_async_handler_waits(bed) {

@@ -453,32 +453,6 @@ matrix! {
 }
 
 #[test]
-fn ten_thousand_callers_are_answered_or_refused_at_once() {
-    durable_tests::on_one_thread(async {
-        let bed = Bed::new(durable_tests::Form::Moved);
-        let Setup { runtime, room, latch, .. } = Setup::new(&bed).await;
-        room.close().await.unwrap();
-        let mut calls: Vec<_> = (0..10_000).map(|_| room.put(1)).collect();
-        let polls: Vec<_> = calls.iter_mut().map(poll_once).collect();
-        let waiting = polls.iter().filter(|poll| poll.is_pending()).count();
-        assert_eq!(waiting, durable::QUEUE_MAX);
-        latch.0.notify_one();
-        let mut stored = 0;
-        for (poll, call) in polls.into_iter().zip(calls) {
-            match finish(poll, call).await {
-                Ok(()) => stored += 1,
-                Err(error) => {
-                    assert_eq!(error, CallError::Overloaded { queued: durable::QUEUE_MAX })
-                }
-            }
-        }
-        assert_eq!(stored, durable::QUEUE_MAX);
-        room.put(2).await.unwrap();
-        runtime.shutdown().await.unwrap();
-    });
-}
-
-#[test]
 fn a_call_counts_until_it_is_answered() {
     durable_tests::on_one_thread(async {
         let bed = Bed::new(durable_tests::Form::Moved);

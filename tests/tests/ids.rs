@@ -167,9 +167,6 @@ matrix! {
     }
 
     async fn an_id_can_be_stored_and_is_checked_when_it_is_used(bed) {
-        let runtime =
-            bed.builder().register::<Room>().register::<other::Listener>().start().await;
-        drop(runtime);
         let runtime = bed.builder().register::<Room>().start().await.unwrap();
         let rooms = runtime.namespace::<Room>();
         let id = rooms.id_from_name("lobby").unwrap();

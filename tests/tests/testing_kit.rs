@@ -158,3 +158,41 @@ fn an_object_that_wakes_itself_for_ever_is_slowed_down() {
         assert!((80..=130).contains(&runs), "{runs}");
     });
 }
+
+/// Fails without having written anything.
+#[derive(Default)]
+struct Careful {
+    tries: u32,
+}
+
+#[durable_object]
+impl Careful {
+    pub fn start(&mut self, ctx: &Context<Self>) -> Result<()> {
+        ctx.set_alarm(ctx.now())?;
+        ctx.schedule("timer", At(ctx.now()), ctx.this().attempt())
+    }
+
+    pub fn attempt(&mut self) -> Result<()> {
+        self.tries += 1;
+        Err(durable::Error::other("not now"))
+    }
+
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    fn alarm(&mut self, _ctx: &Context<Self>, _alarm: AlarmInfo) -> Result<()> {
+        self.attempt()
+    }
+}
+
+#[test]
+fn a_run_that_fails_and_wrote_nothing_keeps_the_instance() {
+    on_one_thread(async {
+        let runtime = TestRuntime::start(|builder| builder.register::<Careful>()).await.unwrap();
+        let careful = runtime.get::<Careful>("a");
+        careful.start().await.unwrap();
+        runtime.advance(Duration::from_secs(3)).await.unwrap();
+        assert_eq!(careful.tries().await.unwrap(), 4, "two runs of each");
+    });
+}

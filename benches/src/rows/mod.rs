@@ -6,9 +6,11 @@ mod in_turn;
 mod increment;
 mod journal;
 mod memory;
+mod neighbour;
 mod rpc;
 mod start;
 mod stock;
+mod work;
 
 use crate::measure::Row;
 
@@ -18,6 +20,8 @@ pub(crate) fn all() -> Vec<Row> {
         increment::rows(),
         in_turn::rows(),
         cold::rows(),
+        neighbour::rows(),
+        work::rows(),
         memory::rows(),
         start::rows(),
         journal::rows(),

@@ -22,6 +22,7 @@ pub(crate) use objects::{ObjectIndex, Row, Unlisted};
 
 use super::directory::{io_error, private_file};
 use super::{pagestore, sqlite};
+use crate::observe::events::note;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest class name, in bytes: escaped, it is a folder's name.
@@ -140,7 +141,7 @@ fn prepare(connection: &Connection, keys: &[String]) -> rusqlite::Result<bool> {
     for key in keys {
         let insert = "INSERT OR IGNORE INTO classes (key, name, former) VALUES (?1, ?1, '')";
         if connection.execute(insert, [key])? > 0 {
-            tracing::warn!(class = key, "the catalogue did not know a class that has objects");
+            note!(warn, class = key, "the catalogue did not know a class that has objects");
         }
     }
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;

@@ -23,6 +23,8 @@ struct Shared {
     deletions: AtomicU64,
     opened: AtomicU64,
     fails_next: AtomicBool,
+    /// Which open is refused; 0 for none.
+    refuses: AtomicU64,
 }
 
 struct FakeDatabase {
@@ -48,6 +50,11 @@ impl Fake {
         self.shared.fails_next.store(true, Ordering::SeqCst);
     }
 
+    /// Refuses to open a database for the n-th time.
+    pub(crate) fn refuse_open(&self, n: u64) {
+        self.shared.refuses.store(n, Ordering::SeqCst);
+    }
+
     /// Records that a journal would hold.
     pub(crate) fn commits(&self) -> u64 {
         self.shared.commits.load(Ordering::SeqCst)
@@ -70,7 +77,10 @@ fn lost() -> Error {
 
 impl Engine for Fake {
     fn open(&self, object: &ObjectKey, configure: Configure) -> Result<Box<dyn Database>> {
-        self.shared.opened.fetch_add(1, Ordering::SeqCst);
+        let opened = self.shared.opened.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.shared.refuses.load(Ordering::SeqCst) == opened {
+            return Err(lost());
+        }
         Ok(Box::new(FakeDatabase {
             shared: Arc::clone(&self.shared),
             inner: Scratch.open(object, configure)?,

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use super::directory;
 
+#[cfg(test)]
+pub(crate) mod held;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod lossy;
 #[cfg(test)]

@@ -19,6 +19,8 @@
 
 pub(crate) mod checkpoint;
 mod core;
+#[cfg(all(test, loom))]
+mod loom_tests;
 pub(crate) mod segment;
 mod state;
 #[cfg(test)]
@@ -29,11 +31,8 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use self::checkpoint::CheckpointFile;
 use self::core::{Core, Making};
@@ -45,6 +44,10 @@ use super::receipt::{Receipt, Watermark};
 use super::record::frame::{FRAME_ALIGN, FRAME_HEAD_BYTES};
 use super::record::{Draft, Position};
 use super::scan::ScanReport;
+use crate::observe::events::note;
+use crate::observe::meters::JournalMeters;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
 
 /// The smallest segment: a head, and some frames that can hold any record's head.
@@ -149,6 +152,7 @@ pub(crate) struct Options {
     pub(crate) unflushed_bytes_max: usize,
     /// How long a segment that could not be made is not tried again.
     pub(crate) retry_after: Duration,
+    pub(crate) meters: JournalMeters,
 }
 
 impl Default for Options {
@@ -159,6 +163,7 @@ impl Default for Options {
             retired_max: 16,
             unflushed_bytes_max: 64 * 1_024 * 1_024,
             retry_after: Duration::from_millis(250),
+            meters: JournalMeters::silent(),
         }
     }
 }
@@ -405,7 +410,7 @@ fn refill_all(core: &Core) {
         if let Err(error) = refused
             && !state.is_closing
         {
-            tracing::warn!(%error, "cannot make a journal segment ahead");
+            note!(warn, reason = %error, "cannot make a journal segment ahead");
             // Who needs one before tries again.
             core.refill.wait(&mut state);
         }

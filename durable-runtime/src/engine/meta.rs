@@ -11,27 +11,68 @@ use super::{ObjectKey, Wake};
 /// The form of the `_durable_*` tables that this program writes.
 pub(crate) const META_FORMAT: i64 = 1;
 
+/// What an object may have to do by itself; each kind has tables of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Alarm,
+    Timers,
+    Messages,
+    LaterMessages,
+    DeadLetters,
+}
+
 /// When each kind of work wants the object woken, and whether some of it was given up. Cached, so each begins as no
 /// statement of a user's may.
-pub(crate) const WAKES: [&str; 5] = [
-    "/*durable*/SELECT min(due) FILTER (WHERE slot = 0), count(*) FILTER (WHERE slot = 1) \
-     FROM _durable_alarm",
-    "/*durable*/SELECT min(due), \
-     EXISTS (SELECT 1 FROM _durable_timers WHERE due IS NULL) FROM _durable_timers",
-    "/*durable*/SELECT min(due), 0 FROM _durable_receivers WHERE due IS NOT NULL",
-    "/*durable*/SELECT min(due), 0 FROM _durable_outbox WHERE number IS NULL",
-    "/*durable*/SELECT NULL, EXISTS (SELECT 1 FROM _durable_dead_letters)",
+pub(crate) const WAKES: [(Work, &str); 5] = [
+    (
+        Work::Alarm,
+        "/*durable*/SELECT min(due) FILTER (WHERE slot = 0), count(*) FILTER (WHERE slot = 1) \
+         FROM _durable_alarm",
+    ),
+    (
+        Work::Timers,
+        "/*durable*/SELECT min(due), \
+         EXISTS (SELECT 1 FROM _durable_timers WHERE due IS NULL) FROM _durable_timers",
+    ),
+    (Work::Messages, "/*durable*/SELECT min(due), 0 FROM _durable_receivers WHERE due IS NOT NULL"),
+    (
+        Work::LaterMessages,
+        "/*durable*/SELECT min(due), 0 FROM _durable_outbox WHERE number IS NULL",
+    ),
+    (Work::DeadLetters, "/*durable*/SELECT NULL, EXISTS (SELECT 1 FROM _durable_dead_letters)"),
 ];
 
-/// What the object waits for. `storage` makes each of those tables when it is first needed.
-pub(crate) fn read_wake(connection: &Connection) -> rusqlite::Result<Wake> {
+/// Kinds of work that an object is known not to have: their tables are not made yet, and to ask for them costs as much as
+/// to read others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Absent(u8);
+
+impl Absent {
+    pub(crate) fn has(self, work: Work) -> bool {
+        self.0 & 1 << work as u8 != 0
+    }
+
+    fn add(&mut self, work: Work) {
+        self.0 |= 1 << work as u8;
+    }
+}
+
+/// What the object waits for. `storage` makes each of those tables when it is first needed; the ones that are not there
+/// are added to `absent`.
+pub(crate) fn read_wake(connection: &Connection, absent: &mut Absent) -> rusqlite::Result<Wake> {
     let mut wake = Wake::default();
-    for sql in WAKES {
+    for (work, sql) in WAKES {
+        if absent.has(work) {
+            continue;
+        }
         let row = connection.prepare_cached(sql).and_then(|mut read| {
             read.query_row([], |row| Ok((row.get(0)?, row.get::<_, bool>(1)?)))
         });
         let (time_ms, has_given_up): (Option<i64>, bool) = match row {
-            Err(error) if is_no_table(&error) => continue,
+            Err(error) if is_no_table(&error) => {
+                absent.add(work);
+                continue;
+            }
             other => other?,
         };
         wake.time_ms = [wake.time_ms, time_ms].into_iter().flatten().min();

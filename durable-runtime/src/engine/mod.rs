@@ -37,14 +37,18 @@ use rusqlite::Connection;
 pub(crate) use catalogue::Catalogue;
 pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
 pub(crate) use directory::Directory;
+#[cfg(test)]
+pub(crate) use files::held;
 #[cfg(feature = "testing")]
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
 #[cfg(test)]
 pub(crate) use meta::WAKES;
-pub(crate) use meta::{META_FORMAT, is_no_table, read_wake};
+pub(crate) use meta::{Absent, META_FORMAT, Work, is_no_table, read_wake};
 pub(crate) use receipt::Receipt;
+#[cfg(all(test, loom))]
+pub(crate) use receipt::Watermark;
 pub(crate) use scratch::Scratch;
 pub(crate) use vfs::tune_process;
 pub(crate) use wakes::{Due, NEVER, Wake};

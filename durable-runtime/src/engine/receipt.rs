@@ -9,12 +9,11 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
-
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, OnceLock};
 use crate::{Error, Result};
 
 /// Counts the appends of one journal. What is durable is a prefix of them.
@@ -71,7 +70,9 @@ impl Watermark {
         if self.durable() >= ticket {
             return Some(Ok(()));
         }
-        self.failure.get().map(|error| Err(error.clone()))
+        let error = self.failure.get()?;
+        // Looked at again: the last flush may have come between the two, and after a failure comes none.
+        Some(if self.durable() >= ticket { Ok(()) } else { Err(error.clone()) })
     }
 
     /// How many wait.
@@ -180,6 +181,9 @@ impl Receipt {
         poll_fn(|cx| self.poll_durable(cx)).await
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! What leaves an object and when, on an engine whose commits become durable when the test says so.
 
+mod closed;
+mod disk;
 mod messages;
 mod sockets;
 
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as Task, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
+use crate::engine::Engine;
 use crate::engine::fake::Fake;
 use crate::harness::Harness;
 use crate::instance::pace::PaceLimit;
@@ -59,6 +62,13 @@ impl DurableObject for Counter {
     fn construct(ctx: &Context<Self>) -> Result<Self> {
         if ctx.name() == Some("forgetful") {
             ctx.delete_all()?;
+        }
+        if ctx.name() == Some("forgetful loader") {
+            ctx.delete_all()?;
+            ctx.block_concurrency_while(|_| async {
+                let _loading = closed::Loading::begin();
+                std::future::pending::<Result<()>>().await
+            });
         }
         Ok(Counter::default())
     }
@@ -113,6 +123,29 @@ fn read(_: &mut Counter, ctx: &Context<Counter>) -> Result<Option<i64>> {
     ctx.kv().get("n")
 }
 
+fn node(engine: Arc<dyn Engine>, time: Time) -> Node {
+    let class: Arc<dyn AnyClass> = Arc::new(Class::<Counter>::new("Counter".into()));
+    let settings = Settings {
+        limits: Arc::default(),
+        environment: Environment::default(),
+        time,
+        form: Form::Moved,
+        queue_max: 10,
+        residents_max: 10,
+        resident_bytes_max: usize::MAX,
+        idle_limit: Duration::MAX,
+        gate_limit: Duration::MAX,
+        background_limit: Duration::MAX,
+        long_turn: Duration::MAX,
+        harness: Harness::default(),
+        alarm_limit: Duration::MAX,
+        pace: PaceLimit::default(),
+        sockets: SocketLimits::default(),
+    };
+    let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
+    Node::new(settings, engine, classes, tokio::runtime::Handle::current())
+}
+
 struct Bed {
     engine: Arc<Fake>,
     runtime: Runtime,
@@ -126,26 +159,7 @@ impl Bed {
         let clock = Arc::clone(&seconds);
         let clock =
             move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::Relaxed));
-        let class: Arc<dyn AnyClass> = Arc::new(Class::<Counter>::new("Counter".into()));
-        let settings = Settings {
-            limits: Arc::default(),
-            environment: Environment::default(),
-            time: Time::manual(Arc::new(clock)),
-            form: Form::Moved,
-            queue_max: 10,
-            residents_max: 10,
-            resident_bytes_max: usize::MAX,
-            idle_limit: Duration::MAX,
-            gate_limit: Duration::MAX,
-            background_limit: Duration::MAX,
-            harness: Harness::default(),
-            alarm_limit: Duration::MAX,
-            pace: PaceLimit::default(),
-            sockets: SocketLimits::default(),
-        };
-        let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
-        let executor = tokio::runtime::Handle::current();
-        let node = Node::new(settings, engine.clone(), classes, executor);
+        let node = node(engine.clone(), Time::manual(Arc::new(clock)));
         Bed { engine, runtime: Runtime::new(node, "nowhere".into()), seconds }
     }
 
@@ -465,46 +479,8 @@ async fn a_call_counts_until_it_is_answered() {
     assert!(more.iter_mut().all(|call| poll(call).is_pending()));
 }
 
-#[tokio::test]
-async fn the_code_behind_a_gate_starts_when_its_turn_is_durable() {
-    let bed = Bed::new();
-    let object = bed.awake().await;
-    let (sender, mut begun) = tokio::sync::oneshot::channel();
-    let mut closing = call(&object, |object, ctx| {
-        ctx.block_concurrency_while(|gate| async move {
-            sender.send(()).unwrap();
-            gate.turn(add).await.map(drop)
-        });
-        add(object, ctx)
-    });
-    assert!(poll(&mut closing).is_pending());
-    let mut waiting = call(&object, read);
-    assert!(poll(&mut waiting).is_pending(), "the gate is closed at once");
-    settle().await;
-    assert!(begun.try_recv().is_err(), "its code began too early");
-    bed.engine.flush();
-    begun.await.unwrap();
-    settle().await;
-    bed.engine.flush();
-    assert_eq!(waiting.await, Ok(Some(2)));
-}
-
-#[tokio::test]
-async fn a_gate_whose_turn_is_lost_does_not_begin_and_resets_the_object() {
-    let bed = Bed::new();
-    let object = bed.awake().await;
-    let mut closing = call(&object, |object, ctx| {
-        ctx.block_concurrency_while(|_| std::future::pending::<Result<()>>());
-        add(object, ctx)
-    });
-    assert!(poll(&mut closing).is_pending());
-    let mut waiting = call(&object, read);
-    assert!(poll(&mut waiting).is_pending());
-    bed.engine.lose();
-    let failed = waiting.await.unwrap_err();
-    assert!(matches!(failed, CallError::Reset { .. }), "{failed:?}");
-}
-
+/// Its database cannot be opened after the constructor has deleted it and closed the gate. The next call must
+/// not construct another instance, whose code would run beside the one behind the gate.
 #[tokio::test]
 async fn sync_waits_for_all_earlier_commits() {
     fn syncing(this: Handle<Counter>) -> BoxFuture<Result<()>> {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::activity::{self, waiting};
 use crate::call::{CallError, Failure};
@@ -20,11 +21,13 @@ use crate::gate::Unconfirmed;
 use crate::handlers::AlarmInfo;
 use crate::instance::chain::{self, Link};
 use crate::instance::events::event;
+use crate::instance::failure::{reason_of, spread};
 use crate::instance::session::{Session, SessionPin};
 use crate::instance::tasks::{Ended, attend};
 use crate::instance::turn::{ClosureCall, Turned, dispose};
 use crate::instance::{Job, Live, Object};
 use crate::object::Handler;
+use crate::observe::turns;
 use crate::rpc::{Access, MethodInfo};
 use crate::storage::alarm::{Alarm, time_of};
 use crate::storage::{Store, millis};
@@ -47,6 +50,7 @@ struct Run {
 impl<T: DurableObject> Live<T> {
     /// Runs an alarm that is due, or begins to.
     pub(super) fn begin_alarm(&mut self, alarm: Alarm) -> Result<(), Failure> {
+        self.ctx.object().meters().alarm_runs.increment(1);
         let info = AlarmInfo {
             retry_count: alarm.failed,
             is_retry: alarm.failed > 0,
@@ -68,6 +72,7 @@ impl<T: DurableObject> Live<T> {
     ) -> Result<(), Failure> {
         let closure = move |object: &mut T, ctx: &Context<T>| {
             ctx.store().delete_alarm()?;
+            ctx.store().disregard_writes();
             handler(object, ctx, (info,))?;
             ctx.store().forget_failed_alarm()
         };
@@ -93,7 +98,8 @@ impl<T: DurableObject> Live<T> {
         let remembered = Arc::clone(&unconfirmed);
         let closure = move |_: &mut T, ctx: &Context<T>| {
             ctx.store().put_alarm(alarm)?;
-            Ok(handler(ctx.handle().remembering(&remembered), (info,)))
+            let handler = handler(ctx.handle().remembering(&remembered), (info,));
+            Ok(turns::handler(ctx.identity(), INFO.name, &Span::none(), handler))
         };
         let Turned { outcome, receipt } = self.run(Box::new(ClosureCall { info: INFO, closure }));
         match outcome {
@@ -124,8 +130,14 @@ impl<T: DurableObject> Live<T> {
             Next::Replaced => {
                 event!(warn, identity, reason, runs, "an alarm failed, and was replaced meanwhile");
             }
-            Next::Retry(wait) => event!(warn, identity, reason, runs, ?wait, "an alarm failed"),
-            Next::GivenUp => event!(error, identity, reason, runs, "an alarm was given up"),
+            Next::Retry(wait) => {
+                self.ctx.object().meters().alarm_retries.increment(1);
+                event!(warn, identity, reason, runs, ?wait, "an alarm failed");
+            }
+            Next::GivenUp => {
+                self.ctx.object().meters().alarms_given_up.increment(1);
+                event!(error, identity, reason, runs, "an alarm was given up");
+            }
         }
         Ok(())
     }
@@ -155,7 +167,7 @@ fn note_failure<T: DurableObject>(ctx: &Context<T>, ran: Alarm, reason: &str) ->
     if store.alarm()? != Some(ran) {
         return Ok(Next::Replaced);
     }
-    let Some(wait) = retry::wait(failed, retry::number_of(ctx.identity(), failed)) else {
+    let Some(wait) = retry::wait(failed, spread(ctx.identity(), "", failed)) else {
         store.give_up_alarm(Alarm { failed, ..ran }, now, reason)?;
         return Ok(Next::GivenUp);
     };
@@ -249,18 +261,5 @@ impl<T: DurableObject> Job<T> for End<T> {
 
     fn fail(self: Box<Self>, failure: Failure) {
         let _ = self.sender.send(Err(failure));
-    }
-}
-
-/// Why a handler failed, in words; `Err` if it was not the handler.
-fn reason_of(error: CallError<Error>) -> Result<String, Failure> {
-    match error {
-        CallError::Panicked { message, .. } => Ok(format!("it panicked: {message}")),
-        CallError::Application(error) | CallError::RolledBack(error) => Ok(error.to_string()),
-        CallError::Reset { reason, .. } => Ok(format!("the object was reset: {reason}")),
-        other => match other.split() {
-            Ok(error) => Ok(error.to_string()),
-            Err(failure) => Err(failure),
-        },
     }
 }

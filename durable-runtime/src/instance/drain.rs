@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::activity::{self, Activity, Work};
 use crate::call::{CallError, Failure};
-use crate::instance::events::event;
+use crate::instance::events::{event, note};
 use crate::instance::mailbox::Next;
 use crate::instance::{Live, Object};
 use crate::{Context, DurableObject};
@@ -14,7 +14,7 @@ use crate::{Context, DurableObject};
 const TURNS_BEFORE_YIELD: usize = 32;
 
 /// Whoever uses the instance. Dropped before its work is done (a panic, or the executor is gone), it
-/// gives the seat back and tells all who wait.
+/// resets the object, which tells all who wait, and gives the seat back.
 pub(crate) struct Holder<T: DurableObject> {
     object: Arc<Object<T>>,
     live: Option<Box<Live<T>>>,
@@ -55,11 +55,7 @@ impl<T: DurableObject> Drop for Holder<T> {
             live.dismiss();
         }
         loop {
-            let jobs = self.object.mailbox.lock().give_up();
-            for job in jobs {
-                let reason = "its work was given up".to_owned();
-                fail_job(job, CallError::Reset { reason, started: false });
-            }
+            self.object.reset(&Arc::from("its work was given up"));
             if !self.object.mailbox.lock().vacate() {
                 return;
             }
@@ -70,7 +66,7 @@ impl<T: DurableObject> Drop for Holder<T> {
 /// Tells whoever waits for a job that it will not be done. Dropping it is user code.
 pub(super) fn fail_job<T: DurableObject>(job: Box<dyn super::Job<T>>, failure: Failure) {
     if let Err(message) = super::turn::guarded(|| job.fail(failure)) {
-        tracing::error!(message, "dropping a call panicked");
+        note!(error, reason = message, "dropping a call panicked");
     }
 }
 
@@ -120,7 +116,6 @@ fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box
             Ok(live) => return Some(live),
             Err(failure) => failure,
         };
-        event!(error, object.identity, reason = %failure, "an object could not be activated");
         let jobs = object.mailbox.lock().give_up();
         for job in jobs {
             fail_job(job, failure.clone());
@@ -135,9 +130,11 @@ fn activate<T: DurableObject>(object: &Arc<Object<T>>) -> Result<Box<Live<T>>, F
     let engine = object.node.engine().ok_or(CallError::ShutDown)?;
     let ctx = Context::new(object.clone(), engine);
     let (weight, session) = (object.node.residents.weight(), object.session());
-    let mut live = Box::new(Live { instance: None, weight, session, ctx });
+    let resident = object.meters().resident();
+    let mut live = Box::new(Live { instance: None, weight, session, ctx, _resident: resident });
     live.make_ready()?;
     live.weigh();
+    object.meters().activations.increment(1);
     event!(debug, object.identity, "an object was activated");
     object.node.admit(object.clone());
     Ok(live)

@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use crate::activity;
 use crate::engine::Receipt;
 use crate::instance::Object;
@@ -16,7 +18,11 @@ use crate::instance::mailbox::GateId;
 use crate::instance::session::{Session, SessionPin};
 use crate::instance::tasks::{Ended, attend};
 use crate::instance::turn::dispose;
+use crate::observe::turns;
 use crate::{BoxFuture, DurableObject};
+
+/// What its code is called in the log.
+const METHOD: &str = "block_concurrency_while";
 
 /// Code that a turn wants to run behind a closed gate.
 pub(crate) struct PendingGate {
@@ -93,7 +99,9 @@ async fn hold<T: DurableObject>(gate: ClosedGate<T>, receipt: Receipt, pending: 
     for PendingGate { start, parent } in pending {
         let id = gate.id;
         // Started inside, so that a panic of the closure counts as one of its future.
-        let mut future: BoxFuture<GateEnd> = Box::pin(async move { start(id).await });
+        let future: BoxFuture<GateEnd> = Box::pin(async move { start(id).await });
+        let identity = gate.object.identity();
+        let mut future = turns::handler(identity, METHOD, &Span::none(), future);
         let node = gate.object.node();
         let limit = node.settings.gate_limit;
         let attended = attend(&mut future, &gate.session, node, limit);

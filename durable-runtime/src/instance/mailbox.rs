@@ -9,6 +9,9 @@
 //! - A job that may run always has somebody who will run it: whoever holds the instance, or a
 //!   drain task that [`Mailbox::submit`], [`Mailbox::finish`] or [`Mailbox::open_gate`] told the caller to
 //!   start. The submitter itself need never be polled again.
+//!
+//! Each event is a method, whose answer says what the caller has to do. The tests put all of them together as one
+//! function from an event to what follows, and hold that against a simpler model over long random histories.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +36,7 @@ impl GateId {
 enum Seat<L> {
     /// No instance in memory.
     Cold,
-    /// An instance that nobody uses.
+    /// An instance that nobody uses: then nobody waits who may run.
     Idle(L),
     /// Somebody runs, activates or evicts the instance.
     Taken,
@@ -104,11 +107,14 @@ impl<J, L> Mailbox<J, L> {
         pass: Option<GateId>,
         is_ready: impl FnOnce(&L) -> bool,
     ) -> Option<L> {
-        if self.level(pass) != self.gates.len() || self.has_next() {
+        if self.level(pass) != self.gates.len() {
             return None;
         }
         match &self.seat {
-            Seat::Idle(live) if is_ready(live) => self.take_seat(),
+            Seat::Idle(live) if is_ready(live) => {
+                debug_assert!(!self.has_next(), "who waits and may run has somebody");
+                self.take_seat()
+            }
             _ => None,
         }
     }
@@ -209,7 +215,13 @@ impl<J, L> Mailbox<J, L> {
         self.gates[self.level(pass)..].iter().map(|gate| gate.id)
     }
 
-    /// Takes out all jobs and opens all gates: for an object that is reset or could not be activated.
+    /// Starts over: takes out all jobs and opens all gates, and takes the instance if nobody uses it. Once what is
+    /// in it is gone, [`finish`](Self::finish) follows. Whoever uses it finds it not ready at the next job.
+    pub(crate) fn reset(&mut self) -> (Vec<J>, Option<L>) {
+        (self.give_up(), self.take_idle())
+    }
+
+    /// Takes out all jobs, of an object that could not be activated; [`vacate`](Self::vacate) follows.
     pub(crate) fn give_up(&mut self) -> Vec<J> {
         let gated = self.gates.drain(..).flat_map(|gate| gate.jobs);
         gated.chain(self.jobs.drain(..)).map(|(_, job)| job).collect()

@@ -11,17 +11,20 @@
 pub(crate) mod alarm;
 pub(crate) mod chain;
 pub(crate) mod drain;
-pub(crate) mod events;
+mod failure;
 pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod mailbox;
+pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod pace;
+mod ready;
 pub(crate) mod registry;
 pub(crate) mod session;
 pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod turn;
+pub(crate) mod watch;
 pub(crate) mod work;
 
 use std::fmt;
@@ -34,6 +37,8 @@ use parking_lot::Mutex;
 use crate::call::{CallError, Failure};
 use crate::id::Identity;
 use crate::node::Node;
+pub(crate) use crate::observe::events;
+use crate::observe::meters::{ClassMeters, ResidentMeter};
 use crate::socket::Sockets;
 use crate::{Context, DurableObject};
 
@@ -91,6 +96,7 @@ pub(crate) struct Live<T: DurableObject> {
     /// Of its database, as it was after the last turn.
     weight: Weight,
     ctx: Context<T>,
+    _resident: ResidentMeter,
 }
 
 /// The answer to a caller who would like to run at once.
@@ -126,6 +132,11 @@ impl<T: DurableObject> Object<T> {
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// What is counted of its class.
+    pub(crate) fn meters(&self) -> &ClassMeters {
+        &self.class.meters
     }
 
     /// What a reset that comes now would end.
@@ -231,6 +242,7 @@ impl<T: DurableObject> Object<T> {
     }
 
     fn overloaded(&self, queued: usize) -> Failure {
+        self.meters().overloaded.increment(1);
         event!(debug, self.identity, queued, "an object is overloaded");
         CallError::Overloaded { queued }
     }
@@ -289,8 +301,9 @@ impl<T: DurableObject> Object<T> {
             }
             session.over.set(reason);
             *self.session.lock() = Arc::default();
-            (mailbox.give_up(), mailbox.take_idle())
+            mailbox.reset()
         };
+        self.meters().resets.increment(1);
         event!(warn, self.identity, reason = &**reason, "an object was reset");
         session.over.wake();
         if let Some(mut live) = idle {
@@ -345,6 +358,7 @@ impl<T: DurableObject> Object<T> {
     /// never open twice.
     fn vacate(self: &Arc<Self>, live: Live<T>) {
         live.dismiss();
+        self.meters().evictions.increment(1);
         event!(debug, self.identity, "an object was evicted");
         if self.mailbox.lock().vacate() {
             self.start_draining(None);

@@ -21,6 +21,7 @@ use crate::call::{CallError, Failure};
 use crate::engine::{ObjectKey, Receipt};
 use crate::id::Identity;
 use crate::instance::events::event;
+use crate::instance::failure::spread;
 use crate::instance::turn::{ClosureCall, Turned};
 use crate::instance::{Job, Live, Object};
 use crate::node::Node;
@@ -92,6 +93,11 @@ impl<T: DurableObject> Live<T> {
         })?;
         let identity = self.ctx.identity();
         let receiver = &parcel.receiver;
+        let meters = self.ctx.object().meters();
+        let dead = refused.len() + usize::from(given_up.is_some());
+        meters.dead_letters.increment(dead as u64);
+        let taken = delivered.verdicts.len() - refused.len();
+        meters.messages_delivered.increment(taken as u64);
         for (number, reason) in &refused {
             let method = method_of(parcel, *number);
             event!(error, identity, %receiver, method, reason = &**reason, "a message was refused");
@@ -179,7 +185,7 @@ fn after(failure: &Failure, failures: Failures, sender: &Identity) -> Unreached 
         return Unreached::GiveUp;
     }
     let wait = Duration::from_secs(1 << (failures.count - 1).min(WAIT_DOUBLINGS_MAX));
-    Unreached::Wait(retry::spread(wait, retry::number_of(sender, failures.count)))
+    Unreached::Wait(retry::with_jitter(wait, spread(sender, "", failures.count)))
 }
 
 /// Messages are on their way to a receiver, until this is dropped.

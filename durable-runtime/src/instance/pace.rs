@@ -53,9 +53,8 @@ impl Pace {
             Some(until) if (until..until.saturating_add(window)).contains(&now) => {
                 *self = Pace { begin: now, full: self.full, ..Pace::default() };
             }
-            Some(_) => *self = Pace { begin: now, ..Pace::default() },
             None if is_running => {}
-            None => *self = Pace { begin: now, ..Pace::default() },
+            _ => *self = Pace { begin: now, ..Pace::default() },
         }
         if self.runs < limit.runs_max {
             self.runs += 1;

@@ -19,6 +19,7 @@ use crate::instance::idle::{self, Verdict};
 use crate::instance::outbox::{self, Delivered, Delivery};
 use crate::instance::work::{self, Woken};
 use crate::node::Node;
+use crate::observe::meters::ClassMeters;
 use crate::{BoxFuture, DurableObject};
 
 const SHARDS: usize = 16;
@@ -29,12 +30,14 @@ type Shard<T> = Mutex<HashMap<RawId, Weak<Object<T>>>>;
 pub(crate) struct Class<T: DurableObject> {
     /// The first name that the class was ever registered under: what ids and files derive from.
     pub(crate) key: Arc<str>,
+    pub(super) meters: ClassMeters,
     shards: [Shard<T>; SHARDS],
 }
 
 impl<T: DurableObject> Class<T> {
     pub(crate) fn new(key: Arc<str>) -> Self {
-        Class { key, shards: std::array::from_fn(|_| Mutex::default()) }
+        let meters = ClassMeters::new(&key);
+        Class { key, meters, shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
     fn shard(&self, id: RawId) -> &Shard<T> {
@@ -91,6 +94,8 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken>;
     /// Gives messages to an object.
     fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered>;
+    /// Who the object at this address is.
+    fn identity_at(&self, address: usize) -> Option<Arc<Identity>>;
     /// Whether somebody runs in any object.
     fn is_busy(&self) -> bool;
     /// Ends all objects in which nobody runs; `false` if somebody does.
@@ -120,6 +125,14 @@ impl<T: DurableObject> AnyClass for Class<T> {
     fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered> {
         let object = self.object(node, delivery.receiver.id, delivery.name.as_ref());
         Box::pin(outbox::deliver(object, delivery))
+    }
+
+    fn identity_at(&self, address: usize) -> Option<Arc<Identity>> {
+        let is_there = |object: &&Weak<Object<T>>| object.as_ptr().addr() == address;
+        self.shards.iter().find_map(|shard| {
+            let object = shard.lock().values().find(is_there).and_then(Weak::upgrade)?;
+            Some(Arc::clone(&object.identity))
+        })
     }
 
     fn is_busy(&self) -> bool {

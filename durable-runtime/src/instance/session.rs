@@ -5,10 +5,12 @@
 //!   that is over is not committed, and an instance of one is never used again.
 //! - An object with a pinned session is not evicted.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use tokio::sync::Notify;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Notify, OnceLock};
+
+use super::order::Starts;
 
 /// Something that happens at most once, for a reason.
 #[derive(Debug, Default)]
@@ -49,6 +51,8 @@ impl Signal {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) over: Signal,
+    /// Of its async handlers.
+    pub(crate) starts: Starts,
     pins: AtomicUsize,
 }
 
@@ -80,3 +84,6 @@ impl Drop for SessionPin {
         self.session.pins.fetch_sub(1, Ordering::Release);
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;

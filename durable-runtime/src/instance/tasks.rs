@@ -3,6 +3,7 @@
 //! Guarantees:
 //! - Each keeps its object in memory while it runs, and ends when the object is reset or the runtime's
 //!   patience with shutting down is over, at its next `.await`.
+//! - Handlers begin in the order of the turns that started them.
 //! - Whoever waits for it is told how it ended; a panic in it is that answer, and hurts nobody else.
 
 use std::future::{Future, poll_fn};
@@ -82,12 +83,12 @@ impl<T: DurableObject> Object<T> {
         sender: oneshot::Sender<Result<R, Failure>>,
     ) {
         let object = Arc::clone(self);
-        let pin = session.pin();
+        let (pin, place) = (session.pin(), session.starts.take_place());
         self.node().spawn(async move {
             activity::describe(|| format!("`{method}` of {}", object.label()));
             let attended = attend(&mut handler, &session, object.node(), Duration::MAX);
             let link = Link::new(&object, caller, unconfirmed);
-            let ended = chain::scope(link, attended).await;
+            let ended = place.run(chain::scope(link, attended)).await;
             dispose(handler);
             let identity = object.identity();
             let answered = match ended {
@@ -97,10 +98,11 @@ impl<T: DurableObject> Object<T> {
                     Err(CallError::Panicked { method, message })
                 }
                 Ended::Reset(reason) => {
+                    event!(warn, identity, method, reason = &*reason, "a handler was dropped");
                     Err(CallError::Reset { reason: reason.to_string(), started: true })
                 }
                 Ended::ShutDown | Ended::OverLimit => {
-                    event!(error, identity, method, "a handler was dropped by the shutdown");
+                    event!(error, identity, method, reason = "shutdown", "a handler was dropped");
                     Err(CallError::ShutDown)
                 }
             };

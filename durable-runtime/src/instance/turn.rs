@@ -15,9 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::call::{CallError, Failure};
 use crate::engine::Receipt;
 use crate::instance::Live;
-use crate::instance::events::event;
+use crate::instance::events::{event, note};
+use crate::instance::watch::OnPost;
+use crate::observe::turns::{self, ObservedTurn, Waiting};
 use crate::rpc::{Access, Method, MethodInfo, WireReply};
-use crate::storage::AppliedMigration;
 use crate::wire::{Encoder, WireError};
 use crate::{Context, DurableObject, Error, ErrorKind};
 
@@ -164,8 +165,20 @@ where
 impl<T: DurableObject> Live<T> {
     /// Runs one turn. Whoever runs it has made the instance ready.
     pub(crate) fn run<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Turned<R, E> {
+        self.run_waiting(invocation, &Waiting::not())
+    }
+
+    /// Runs one turn that had to wait.
+    pub(crate) fn run_waiting<R, E>(
+        &mut self,
+        invocation: Box<dyn Invocation<T, R, E>>,
+        waiting: &Waiting,
+    ) -> Turned<R, E> {
         let turned = match self.check_ready() {
-            Ok(()) => Turned { outcome: self.turn(invocation), receipt: self.ctx.receipt() },
+            Ok(()) => {
+                let outcome = self.counted_turn(invocation, waiting);
+                Turned { outcome, receipt: self.ctx.receipt() }
+            }
             Err(failure) => {
                 Turned { outcome: Err(failure.widen()), receipt: self.ctx.store().receipt() }
             }
@@ -217,8 +230,54 @@ impl<T: DurableObject> Live<T> {
         ended
     }
 
-    fn turn<R, E>(&mut self, invocation: Box<dyn Invocation<T, R, E>>) -> Result<R, CallError<E>> {
+    /// Runs the turn, in the sight of whoever wants to know of it.
+    fn counted_turn<R, E>(
+        &mut self,
+        invocation: Box<dyn Invocation<T, R, E>>,
+        waiting: &Waiting,
+    ) -> Result<R, CallError<E>> {
         let method = invocation.method();
+        let _on_post = self.take_post(method);
+        if self.ctx.object().meters().is_timed || turns::is_traced() {
+            return self.observed_turn(invocation, method, waiting);
+        }
+        let ended = self.turn(invocation, method, None);
+        self.ctx.object().meters().count(turns::outcome_of(&ended));
+        ended
+    }
+
+    #[cold]
+    fn observed_turn<R, E>(
+        &mut self,
+        invocation: Box<dyn Invocation<T, R, E>>,
+        method: &'static str,
+        waiting: &Waiting,
+    ) -> Result<R, CallError<E>> {
+        let is_timed = self.ctx.object().meters().is_timed;
+        let observed = ObservedTurn::begin(self.ctx.identity(), method, waiting, is_timed);
+        let ended = {
+            let _inside = observed.enter();
+            self.turn(invocation, method, Some(&observed))
+        };
+        let outcome = turns::outcome_of(&ended);
+        let times = observed.end(outcome);
+        self.ctx.object().meters().count(outcome);
+        self.ctx.object().meters().time(times);
+        ended
+    }
+
+    /// Lets those who look for long turns know that this method begins.
+    pub(super) fn take_post(&self, method: &'static str) -> OnPost {
+        let node = self.ctx.node();
+        node.watch.begin(node, std::sync::Arc::as_ptr(self.ctx.object()).addr(), method)
+    }
+
+    fn turn<R, E>(
+        &mut self,
+        invocation: Box<dyn Invocation<T, R, E>>,
+        method: &'static str,
+        observed: Option<&ObservedTurn>,
+    ) -> Result<R, CallError<E>> {
         // Taken out for the turn, so that nothing but a good end puts it back.
         let Some(mut instance) = self.instance.take() else {
             return Err(self.not_ready());
@@ -226,6 +285,9 @@ impl<T: DurableObject> Live<T> {
         self.ctx.begin_turn(invocation.access());
         let form = self.ctx.node().settings.form;
         let ended = guarded(|| invocation.invoke(&mut instance, &self.ctx, form));
+        if let Some(observed) = observed {
+            observed.code_returned();
+        }
         if let Some(reset) = self.reset_meanwhile() {
             self.roll_back();
             dispose((ended, instance));
@@ -284,89 +346,10 @@ impl<T: DurableObject> Live<T> {
         self.ctx.store().was_used()
     }
 
-    /// Opens the database if it is not open, and makes the instance if there is none.
-    ///
-    /// An instance without an open database is one whose last turn deleted all that was stored.
-    pub(crate) fn make_ready(&mut self) -> Result<(), Failure> {
-        if self.session.is_over() {
-            dispose(self.instance.take());
-            self.session = self.ctx.object().session();
-        }
-        if !self.ctx.store().is_active() {
-            self.open()?;
-        }
-        if self.instance.is_some() {
-            return Ok(());
-        }
-        self.construct()?;
-        // A constructor may delete all that was stored, too.
-        if self.ctx.store().is_active() { Ok(()) } else { self.open() }
-    }
-
-    /// Opens the database and runs the migrations that it has not had.
-    fn open(&mut self) -> Result<(), Failure> {
-        let opened = guarded(|| self.ctx.activate_store());
-        let failure = match opened {
-            Ok(Ok(applied)) => {
-                for AppliedMigration { number, name, duration } in applied {
-                    let migration = name;
-                    event!(
-                        info,
-                        self.ctx.identity(),
-                        number,
-                        migration,
-                        ?duration,
-                        "a migration was applied"
-                    );
-                }
-                return Ok(());
-            }
-            Ok(Err(error)) => CallError::Activation(error),
-            Err(message) => CallError::Panicked { method: "migration", message },
-        };
-        event!(error, self.ctx.identity(), reason = %failure, "an object could not be opened");
-        self.ctx.reset_store();
-        Err(failure)
-    }
-
-    /// Runs the constructor, as a turn.
-    fn construct(&mut self) -> Result<(), Failure> {
-        self.ctx.begin_turn(Access::Write);
-        let constructed = guarded(|| T::construct(&self.ctx));
-        if let Some(reset) = self.reset_meanwhile() {
-            self.roll_back();
-            dispose(constructed);
-            return Err(reset);
-        }
-        let failure = match constructed {
-            Ok(Ok(instance)) => match self.commit() {
-                Ok(()) => {
-                    self.instance = Some(instance);
-                    return Ok(());
-                }
-                Err(failure) => {
-                    dispose(instance);
-                    failure
-                }
-            },
-            Ok(Err(error)) => {
-                self.roll_back();
-                CallError::Activation(error.context("the constructor failed"))
-            }
-            Err(message) => {
-                self.roll_back();
-                CallError::Panicked { method: "new", message }
-            }
-        };
-        event!(error, self.ctx.identity(), reason = %failure, "an object could not be constructed");
-        Err(failure)
-    }
-
     /// Resets the object if the turn asked for it. Why the turn must not commit, if the object was reset
     /// while it ran, by itself or by somebody else.
-    fn reset_meanwhile(&mut self) -> Option<Failure> {
+    pub(super) fn reset_meanwhile(&mut self) -> Option<Failure> {
         if let Some(reason) = self.ctx.take_abort() {
-            event!(warn, self.ctx.identity(), reason = &*reason, "an object aborted itself");
             self.ctx.object().end_session(&self.session, &reason);
         }
         let reason = self.session.over.reason()?.to_string();
@@ -374,7 +357,7 @@ impl<T: DurableObject> Live<T> {
     }
 
     /// Commits the turn and lets its background futures go.
-    fn commit<E>(&mut self) -> Result<(), CallError<E>> {
+    pub(super) fn commit<E>(&mut self) -> Result<(), CallError<E>> {
         if let Some(doomed) = self.ctx.store().doomed() {
             self.roll_back();
             return Err(CallError::RolledBack(doomed));
@@ -401,7 +384,7 @@ impl<T: DurableObject> Live<T> {
         }
     }
 
-    fn roll_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         self.ctx.roll_back_turn();
     }
 }
@@ -427,7 +410,7 @@ pub(crate) fn message_of(payload: Box<dyn Any + Send>) -> String {
 /// Drops an instance that is no longer wanted; its `Drop` is user code too.
 pub(crate) fn dispose<V>(value: V) {
     if let Err(message) = guarded(|| drop(value)) {
-        tracing::error!(message, "dropping an instance panicked");
+        note!(error, reason = message, "dropping an instance panicked");
     }
 }
 

@@ -14,13 +14,16 @@ use tokio::sync::oneshot;
 
 use crate::activity::waiting;
 use crate::call::{CallError, Failure};
-use crate::engine::NEVER;
+use crate::engine::{NEVER, Work};
 use crate::instance::events::event;
 use crate::instance::pace::Pace;
 use crate::instance::{Job, Live, Object};
 use crate::storage::alarm::Alarm;
 use crate::storage::millis;
 use crate::{DurableObject, Result};
+
+/// Receivers that one object serves at the same time. Others wait until one of them is done.
+const DELIVERIES_MAX: usize = 256;
 
 /// What became of a wake.
 #[derive(Debug)]
@@ -29,8 +32,10 @@ pub(crate) enum Woken {
     Done,
     /// It could not be seen to, and is to be tried again.
     Failed(Failure),
-    /// An alarm is due, and the class has no handler for it.
+    /// There is an alarm, and the class has no handler for it. All else is seen to.
     NoHandler,
+    /// The program has no such class.
+    NoClass,
 }
 
 /// What an object is busy with by itself, and how much it has done lately.
@@ -82,14 +87,21 @@ impl<T: DurableObject> Live<T> {
             (duties.runs_alarm, duties.delivers_to.clone())
         };
         let (now, wake, mut kinds, has_handler) = self.own_turn(|ctx| {
-            let (store, mut kinds) = (ctx.store(), Vec::new());
-            let alarm = store.alarm()?.filter(|_| !runs_alarm);
-            let has_handler = alarm.is_none() || T::HANDLERS.alarm.is_some();
-            kinds
-                .extend(alarm.filter(|_| has_handler).map(|alarm| (alarm.due, Kind::Alarm(alarm))));
-            kinds.extend(store.next_timer()?.map(|due| (due, Kind::Timer)));
-            kinds.extend(store.next_delivery(&delivers_to)?.map(|due| (due, Kind::Messages)));
-            Ok((millis(ctx.now()), store.wake()?, kinds, has_handler))
+            let (store, mut kinds, mut has_handler) = (ctx.store(), Vec::new(), true);
+            let wake = store.wake()?;
+            if store.may_have(Work::Alarm)
+                && let Some(alarm) = store.alarm()?.filter(|_| !runs_alarm)
+            {
+                has_handler = T::HANDLERS.alarm.is_some();
+                kinds.extend(has_handler.then_some((alarm.due, Kind::Alarm(alarm))));
+            }
+            if store.may_have(Work::Timers) {
+                kinds.extend(store.next_timer()?.map(|due| (due, Kind::Timer)));
+            }
+            if store.may_have(Work::Messages) && delivers_to.len() < DELIVERIES_MAX {
+                kinds.extend(store.next_delivery(&delivers_to)?.map(|due| (due, Kind::Messages)));
+            }
+            Ok((millis(ctx.now()), wake, kinds, has_handler))
         })?;
         // The first of those that are due at the same time, in the order above.
         kinds.sort_by_key(|(due, _)| *due);

@@ -51,7 +51,7 @@ impl Context {
             return Err(Error::new(ErrorKind::Limit, text));
         }
         upgrade::accept(request)?;
-        let shared = Arc::new(Shared::new(tags, Arc::clone(self.any_node())));
+        let shared = Arc::new(Shared::new(tags, &**self.home()));
         changes::in_turn(|changes| changes.accepted.push(Arc::clone(&shared)));
         let pending = PendingSocket::new(Arc::clone(&shared), Arc::clone(self.home()));
         Ok((WebSocket::new(shared), upgrade::response(pending)))

@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::events::Home;
+use super::home::Home;
 use super::line::Due;
 use super::message::{Close, CloseFrame, Incoming, Message, Outgoing, SocketError};
 use super::shared::{Held, Shared};

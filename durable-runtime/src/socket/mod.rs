@@ -9,14 +9,14 @@
 //! - **Exactly one close event per socket**, whoever closes first and however the connection ends; none at the end of the process.
 //!
 //! The parts: [`line`] decides what one socket writes, and which event it raises; [`shared`] is a socket as its users share
-//! it; [`set`] has those of one object; [`changes`] keeps what the turn does that runs; [`events`] calls the handlers;
+//! it; [`set`] has those of one object; [`changes`] keeps what the turn does that runs; [`home`] calls the handlers;
 //! [`driver`] is what a transport holds. The runtime knows no network: whoever answers the request
 //! takes the driver from the response.
 
 pub(crate) mod changes;
 mod context;
 mod driver;
-pub(crate) mod events;
+pub(crate) mod home;
 mod line;
 mod message;
 mod set;

@@ -10,11 +10,14 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::home::Home;
 use super::line::{Due, Line, Sent};
 use super::message::{Close, CloseFrame, Outgoing, SocketState};
 use crate::engine::Receipt;
 use crate::gate::Barrier;
+use crate::id::Identity;
 use crate::node::Node;
+use crate::observe::events::event;
 use crate::{Error, ErrorKind, Result};
 
 /// What a frame waits for before it is written.
@@ -71,6 +74,8 @@ pub(crate) struct Shared {
     pub(super) id: u64,
     pub(super) tags: Box<[Box<str>]>,
     node: Arc<Node>,
+    /// Of its object.
+    identity: Arc<Identity>,
     state: Mutex<State>,
 }
 
@@ -100,8 +105,9 @@ fn wake(wakers: impl IntoIterator<Item = Option<Waker>>) {
 }
 
 impl Shared {
-    pub(super) fn new(tags: Box<[Box<str>]>, node: Arc<Node>) -> Self {
+    pub(super) fn new(tags: Box<[Box<str>]>, home: &dyn Home) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let (node, identity) = (Arc::clone(home.node()), Arc::clone(home.identity()));
         let state = State {
             line: Line::new(node.settings.time.now_or_system()),
             attachment: None,
@@ -111,7 +117,7 @@ impl Shared {
             watcher: None,
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Shared { id, tags, node, state: Mutex::new(state) }
+        Shared { id, tags, node, identity, state: Mutex::new(state) }
     }
 
     fn now(&self) -> SystemTime {
@@ -186,7 +192,9 @@ impl Shared {
             Sent::Queued | Sent::Lost => Ok(()),
             Sent::Refused => Err(closed()),
             Sent::Overflowed => {
-                tracing::warn!(
+                event!(
+                    warn,
+                    self.identity,
                     socket = self.id,
                     bytes_max,
                     "a WebSocket is closed: its peer reads too slowly"

@@ -28,7 +28,7 @@ const GIVE_UP: &str = "/*durable*/INSERT OR REPLACE INTO _durable_alarm (slot, t
     VALUES (1, ?1, ?2, ?3, 0, ?4)";
 const FORGET_GIVEN_UP: &str = "/*durable*/DELETE FROM _durable_alarm WHERE slot = 1";
 
-/// Bytes that are kept of why an alarm was given up.
+/// Bytes that are kept of why something failed.
 const REASON_BYTES_MAX: usize = 1_024;
 
 /// The alarm that is set. Times are milliseconds since 1970.
@@ -101,7 +101,7 @@ impl Store {
 
     /// Clears the alarm because all its runs failed, and keeps what it was.
     pub(crate) fn give_up_alarm(&self, alarm: Alarm, now: i64, reason: &str) -> Result<()> {
-        let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+        let reason = reason_to_keep(reason);
         self.on_own_table(0, |connection| {
             let mut give_up = connection.prepare_cached(GIVE_UP)?;
             give_up.execute((alarm.time, now, alarm.failed, reason))?;
@@ -159,17 +159,22 @@ impl Store {
     }
 }
 
+/// What is kept of a reason.
+pub(super) fn reason_to_keep(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]
+}
+
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<usize> {
     connection.prepare_cached(sql)?.execute([])
 }
 
-/// The millisecond at which an alarm for this time is due, which is never before it.
+/// The millisecond at which an alarm or a timer for this time is due, which is never before it.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] when it is before 1970, or further away than can be stored.
 pub(crate) fn due_at(time: SystemTime) -> Result<i64> {
     let invalid = |text: &str| {
-        Error::new(ErrorKind::Invalid, format!("an alarm cannot be set for a time {text}"))
+        Error::new(ErrorKind::Invalid, format!("nothing can be set for a time {text}"))
     };
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -203,7 +208,7 @@ mod tests {
             store.give_up_alarm(alarm, 7, "no luck").unwrap();
             store.set_alarm(5).unwrap();
             assert!(store.failed_alarm().unwrap().is_some());
-            let ours = [READ, READ_GIVEN_UP, SET, CLEAR, GIVE_UP, FORGET_GIVEN_UP, WAKES[0]];
+            let ours = [READ, READ_GIVEN_UP, SET, CLEAR, GIVE_UP, FORGET_GIVEN_UP, WAKES[0].1];
             for ours in ours {
                 for sql in [ours, ours.trim_start_matches("/*durable*/")] {
                     let error = store.sql().exec(sql, []).unwrap_err();

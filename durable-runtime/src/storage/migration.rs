@@ -125,27 +125,31 @@ pub(crate) fn check_migrations(schema: &'static [MigrationInfo], class: &str) ->
     applied.map(|_| ()).map_err(|error| error.context(format!("class `{class}`")))
 }
 
-/// A migration that has just been applied.
+/// A migration that has just begun, and how it went.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AppliedMigration {
+pub(crate) struct MigrationRun {
+    /// The schema version it leads to.
     pub(crate) number: u32,
     pub(crate) name: &'static str,
-    pub(crate) duration: Duration,
+    pub(crate) begun: Instant,
+    /// How long it took; none if it failed.
+    pub(crate) took: Option<Duration>,
 }
 
 impl Store {
-    /// Checks the history of the object and runs what is missing.
+    /// Checks the history of the object and runs what is missing. Each run is noted when it begins, so that the one
+    /// that fails or panics is known, too.
     pub(super) fn migrate(
         &mut self,
         history: History,
         now: SystemTime,
-    ) -> Result<Vec<AppliedMigration>> {
+        runs: &mut Vec<MigrationRun>,
+    ) -> Result<()> {
         let version = match history {
             History::Absent => 0,
             History::Present => self.check_history()?,
         };
         let schema = self.schema;
-        let mut applied = Vec::new();
         for (number, info) in (1..).zip(schema).skip(version) {
             if info.number != number {
                 return Err(failure(format_args!(
@@ -153,12 +157,16 @@ impl Store {
                     info.number, info.name
                 )));
             }
-            let start = Instant::now();
+            let begun = Instant::now();
+            let run = MigrationRun { number, name: info.name, begun, took: None };
+            runs.push(run);
             self.apply(info, now).map_err(|error| failed(info, &error))?;
-            let (name, duration) = (info.name, start.elapsed());
-            applied.push(AppliedMigration { number, name, duration });
+            let done = MigrationRun { took: Some(begun.elapsed()), ..run };
+            if let Some(run) = runs.last_mut() {
+                *run = done;
+            }
         }
-        Ok(applied)
+        Ok(())
     }
 
     /// How many migrations the object has had, all of them the program's own.

@@ -21,7 +21,7 @@ pub(crate) mod outbox;
 mod params;
 mod row;
 mod sql;
-mod timers;
+pub(crate) mod timers;
 mod transaction;
 mod value;
 mod work;
@@ -42,7 +42,7 @@ pub(crate) use kv::{read_message, write_message};
 pub(crate) use limits::Limits;
 pub use live::{ColumnIndex, Row};
 pub use migration::Migration;
-pub(crate) use migration::{AppliedMigration, check_migrations};
+pub(crate) use migration::{MigrationRun, check_migrations};
 pub use params::Params;
 pub use rusqlite::ToSql;
 pub use sql::Sql;
@@ -52,7 +52,7 @@ pub use value::Value;
 use self::guard::Guard;
 use self::limits::{Deadline, Work};
 use self::meta::Stored;
-use crate::engine::{About, Configure, Database, Engine, ObjectKey, Receipt, sqlite};
+use crate::engine::{About, Absent, Configure, Database, Engine, ObjectKey, Receipt, sqlite};
 use crate::id::Identity;
 use crate::object::MigrationInfo;
 use crate::rpc::Access;
@@ -69,6 +69,8 @@ pub(crate) struct Store {
     functions: Cell<bool>,
     database: OnceCell<Box<dyn Database>>,
     turn: Turn,
+    /// Work whose tables are known not to be there.
+    absent: Cell<Absent>,
     /// Whether the last turn, or the one that runs, touched the database.
     used: Cell<bool>,
     /// Whether the database is checked and of the program's schema, or need not be opened for that.
@@ -131,6 +133,7 @@ impl Store {
             functions: Cell::new(false),
             database: OnceCell::new(),
             turn: Turn::default(),
+            absent: Cell::default(),
             used: Cell::new(false),
             active: false,
             stored: Stored::default(),
@@ -145,14 +148,28 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Migration`] when the schema cannot be brought there: the object is then as before the
     /// migration that failed. [`ErrorKind::Storage`] when the file cannot be read or is another object's.
-    pub(crate) fn activate(&mut self, now: SystemTime) -> Result<Vec<AppliedMigration>> {
-        let mut applied = Vec::new();
+    pub(crate) fn activate(&mut self, now: SystemTime) -> Result<Vec<MigrationRun>> {
+        let mut runs = Vec::new();
+        self.activate_noting(now, &mut runs)?;
+        Ok(runs)
+    }
+
+    /// Activates the object, and notes the migrations that it has begun: also when one fails or panics, which is the
+    /// last one then.
+    ///
+    /// # Errors
+    /// As [`activate`](Self::activate).
+    pub(crate) fn activate_noting(
+        &mut self,
+        now: SystemTime,
+        runs: &mut Vec<MigrationRun>,
+    ) -> Result<()> {
         if !self.schema.is_empty() || self.engine.exists(&self.key())? {
             let history = self.load_meta()?;
-            applied = self.migrate(history, now)?;
+            self.migrate(history, now, runs)?;
         }
         self.active = true;
-        Ok(applied)
+        Ok(())
     }
 
     /// Whether it is activated and was not closed since. A turn that deletes the object closes it.
@@ -165,6 +182,7 @@ impl Store {
         self.active = false;
         self.database.take();
         self.turn = Turn::default();
+        self.forget_absent();
         self.stored = Stored::default();
     }
 
@@ -260,6 +278,9 @@ impl Store {
         if self.turn.begun.get() {
             // If this fails the database says so at its next use.
             let _ = self.with_database(|database| database.rollback());
+            if self.turn.wrote.get() || self.turn.touched_work.get() {
+                self.forget_absent();
+            }
             self.settle();
         }
         self.turn = Turn::default();
@@ -293,7 +314,8 @@ impl Store {
         self.database.get().is_some_and(|database| database.is_stored())
     }
 
-    fn key(&self) -> ObjectKey {
+    /// Whose storage it is.
+    pub(crate) fn key(&self) -> ObjectKey {
         ObjectKey { class: Arc::clone(&self.identity.class), id: self.identity.id }
     }
 
@@ -344,8 +366,16 @@ impl Store {
         Ok(database.connection())
     }
 
+    /// Runs a part of the turn with this access.
+    pub(crate) fn with_access<R>(&self, access: Access, code: impl FnOnce() -> R) -> R {
+        let before = self.turn.access.replace(Some(access));
+        let value = code();
+        self.turn.access.set(before);
+        value
+    }
+
     /// Refuses a write in a turn that may only read.
-    fn check_may_write(&self) -> Result<()> {
+    pub(crate) fn check_may_write(&self) -> Result<()> {
         match self.turn.access.get() {
             Some(Access::ReadOnly) => Err(Error::new(
                 ErrorKind::ReadOnly,

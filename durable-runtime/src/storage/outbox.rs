@@ -299,19 +299,15 @@ fn receiver(connection: &Connection, message: &Message) -> rusqlite::Result<(i64
     let mut find = connection.prepare_cached(FIND)?;
     let found: Option<(i64, i64, bool)> =
         find.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-    match found {
-        Some((row, last, is_nameless)) => {
-            if let Some(name) = name.as_ref().filter(|_| is_nameless) {
-                connection.prepare_cached(NAME)?.execute((row, &**name))?;
-            }
-            Ok((row, last))
-        }
-        None => {
-            let name = name.as_deref();
-            connection.prepare_cached(MEET)?.execute((key.0, key.1, name))?;
-            Ok((connection.last_insert_rowid(), 0))
-        }
+    let Some((row, last, is_nameless)) = found else {
+        let name = name.as_deref();
+        connection.prepare_cached(MEET)?.execute((key.0, key.1, name))?;
+        return Ok((connection.last_insert_rowid(), 0));
+    };
+    if let Some(name) = name.as_ref().filter(|_| is_nameless) {
+        connection.prepare_cached(NAME)?.execute((row, &**name))?;
     }
+    Ok((row, last))
 }
 
 /// Gives numbers to what has become due; says whether there was anything.

@@ -131,6 +131,7 @@ impl<'a> Level<'a> {
         self.store.savepoint(UNDO)?;
         self.store.savepoint(KEEP)?;
         self.store.turn.restore(self.before);
+        self.store.forget_absent();
         Ok(())
     }
 }

@@ -7,12 +7,26 @@ use rusqlite::Connection;
 
 use super::Store;
 use crate::Result;
-use crate::engine::{Wake, is_no_table, read_wake};
+use crate::engine::{Absent, Wake, Work, is_no_table, read_wake};
 
 impl Store {
     /// What the object waits for, as its tables say.
     pub(crate) fn wake(&self) -> Result<Wake> {
-        self.on_own_table(Wake::default(), read_wake)
+        let mut absent = self.absent.get();
+        let wake =
+            self.on_own_table(Wake::default(), |connection| read_wake(connection, &mut absent))?;
+        self.absent.set(absent);
+        Ok(wake)
+    }
+
+    /// Whether the object may have work of this kind, as far as [`wake`](Store::wake) has found out.
+    pub(crate) fn may_have(&self, work: Work) -> bool {
+        !self.absent.get().has(work)
+    }
+
+    /// After tables were made, or brought back by undoing something.
+    pub(super) fn forget_absent(&self) {
+        self.absent.set(Absent::default());
     }
 
     /// Says to the engine what the object waits for, if the turn may have changed that.
@@ -25,6 +39,11 @@ impl Store {
             database.set_wake(wake);
             Ok(())
         })
+    }
+
+    /// What the turn has written so far is the framework's own: if the turn is undone, the instance is none the wiser.
+    pub(crate) fn disregard_writes(&self) {
+        self.turn.wrote.set(false);
     }
 
     /// The turn has changed the object's work.
@@ -56,6 +75,7 @@ impl Store {
         if let Some(done) = self.on_own_table(None, |connection| run(connection).map(Some))? {
             return Ok(done);
         }
+        self.forget_absent();
         let connection = self.enter()?;
         let _ours = self.guard.lift();
         connection

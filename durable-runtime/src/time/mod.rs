@@ -6,6 +6,7 @@
 //!   wakes who is due, so a blocked executor delays nobody's turn but its own. The thread begins with the first wait.
 
 mod deadlines;
+pub(crate) mod recurrence;
 pub(crate) mod retry;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::activity::Wait;
 use crate::instance::turn::guarded;
+use crate::observe::events::note;
 use deadlines::{Deadlines, Ticket};
 
 /// The thread looks at the clock at least this often while somebody waits: the system's clock may be set, and a
@@ -113,7 +115,7 @@ impl Shared {
     /// The time, also from a clock that panics. Not to be called under the lock: the clock may be a user's.
     fn now(&self) -> SystemTime {
         guarded(|| (self.clock)()).unwrap_or_else(|message| {
-            tracing::error!(message, "the clock panicked; the system's is used");
+            note!(error, reason = message, "the clock panicked; the system's is used");
             SystemTime::now()
         })
     }
@@ -139,7 +141,7 @@ impl Shared {
             Ok(_) => state.has_thread = true,
             // Tried again with the next wait.
             Err(error) => {
-                tracing::error!(%error, "the thread that wakes waiters cannot be started");
+                note!(error, reason = %error, "the thread that wakes waiters cannot be started");
             }
         }
     }

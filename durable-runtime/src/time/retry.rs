@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use crate::id::Identity;
-
 /// Runs of one piece of work, the first included.
 pub(crate) const RUNS_MAX: u32 = 7;
 
@@ -15,21 +13,14 @@ pub(crate) fn wait(failed: u32, random: u64) -> Option<Duration> {
     if failed == 0 || failed >= RUNS_MAX {
         return None;
     }
-    Some(spread(Duration::from_secs(1 << failed), random))
+    Some(with_jitter(Duration::from_secs(1 << failed), random))
 }
 
 /// A wait that is longer by up to a quarter.
-pub(crate) fn spread(wait: Duration, random: u64) -> Duration {
+pub(crate) fn with_jitter(wait: Duration, random: u64) -> Duration {
     // Thousandths of a quarter.
     let share = u32::try_from(random % 1_001).unwrap_or_default();
     wait + wait / 4 * share / 1_000
-}
-
-/// A number that differs from object to object and from run to run, so that those who failed together are not tried
-/// again together. Ids are as good as random.
-pub(crate) fn number_of(identity: &Identity, failed: u32) -> u64 {
-    let bytes = identity.id.as_bytes()[8..16].iter();
-    bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte)).rotate_left(failed % 8 * 8)
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //! A file is read as a whole before anything runs; what this version cannot run becomes
 //! [`Step::NotYet`] or [`Action::NotYet`], and nothing else is passed over.
 
+mod read;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::value::LONE_SURROGATE;
 use crate::{Error, Result, ids};
 
 /// A file of cases.
@@ -52,15 +53,46 @@ pub enum Step {
     },
     /// Operations on ids.
     Ids(Vec<Json>),
-    /// Shows what `trace` operations have written.
+    /// Says what an object does by itself: its alarm and its constructor.
+    Script {
+        /// Which object of the case.
+        object: String,
+        /// What it does.
+        script: Script,
+    },
+    /// Shows the events of an object.
     Log {
         /// Of this object.
         object: String,
-        /// Whether to forget it then.
+        /// Whether to forget them then.
         clear: bool,
+        /// How long to wait for them first.
+        wait: Option<Wait>,
     },
-    /// Waits for so many milliseconds.
+    /// Lets so many milliseconds pass.
     Sleep(u64),
+    /// Drops an object's instance as soon as nothing needs it any more.
+    Evict(String),
+    /// Drops all instances.
+    EvictAll,
+    /// Aborts all objects.
+    AbortAll,
+    /// Stops the runtime and starts it again on the same disk.
+    Restart {
+        /// Whether it is killed.
+        kill: bool,
+    },
+    /// Starts a call and goes on.
+    Begin {
+        /// The call.
+        call: Call,
+        /// What it is called until it is joined.
+        id: String,
+        /// Milliseconds that pass then.
+        after: u64,
+    },
+    /// Waits for a call that was started.
+    Join(String),
     /// A step of a kind that the replayer does not know yet.
     NotYet(String),
 }
@@ -70,10 +102,69 @@ pub enum Step {
 pub struct Call {
     /// Which object of the case.
     pub object: String,
+    /// Of which class it is.
+    pub class: Class,
     /// Whether it is a new object with an id of its own.
     pub unique: bool,
     /// What it does.
     pub ops: Ops,
+}
+
+/// The classes that the cases name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// That of almost all objects.
+    Main,
+    /// One without an `alarm` handler.
+    NoAlarm,
+}
+
+/// How long to wait for events, in milliseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Wait {
+    /// For so many events.
+    #[serde(rename = "n")]
+    pub events: usize,
+    /// At most so long.
+    #[serde(default = "default_timeout")]
+    pub timeout: u64,
+    /// And then so long, for more than there should be.
+    #[serde(default = "default_settle")]
+    pub settle: u64,
+}
+
+fn default_timeout() -> u64 {
+    5_000
+}
+
+fn default_settle() -> u64 {
+    100
+}
+
+/// What an object does by itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Script {
+    /// What each run of its alarm does; the last one repeats.
+    #[serde(default)]
+    pub(crate) alarm: Vec<Ops>,
+    /// What its constructor does.
+    #[serde(rename = "ctor")]
+    pub(crate) constructor: Option<Constructor>,
+}
+
+/// What a constructor does.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Constructor {
+    pub(crate) ops: Ops,
+    /// Whether it does it in its own turn, not behind a closed gate.
+    #[serde(default)]
+    pub(crate) sync: bool,
+    /// Whether only the next one does.
+    #[serde(default)]
+    pub(crate) once: bool,
+    /// What it fails with.
+    #[serde(rename = "syncThrow")]
+    pub(crate) fails_with: Option<String>,
 }
 
 /// Operations, in order.
@@ -155,6 +246,32 @@ pub enum Action {
     },
     #[serde(rename = "txn.rollback")]
     Rollback {},
+    #[serde(rename = "alarm.set")]
+    SetAlarm {
+        #[serde(alias = "date")]
+        at: Option<Json>,
+        in_ms: Option<f64>,
+        at_label: Option<String>,
+        #[serde(rename = "as")]
+        label: Option<String>,
+    },
+    #[serde(rename = "alarm.get")]
+    GetAlarm {},
+    #[serde(rename = "alarm.delete")]
+    DeleteAlarm {},
+    #[serde(rename = "abort")]
+    Abort {
+        #[serde(default = "no_reason")]
+        reason: String,
+    },
+    #[serde(rename = "bcw")]
+    Block { ops: Ops, ret: Option<Json> },
+    #[serde(rename = "waitUntil")]
+    WaitUntil {
+        #[serde(default)]
+        ms: u64,
+        ops: Ops,
+    },
     #[serde(rename = "throw")]
     Throw {
         #[serde(default)]
@@ -185,8 +302,15 @@ pub enum Action {
     Call { obj: String, ops: Ops },
     #[serde(rename = "par")]
     Branches { branches: Vec<Ops> },
+    /// None that the recorder's interpreter knew either.
+    #[serde(rename = "no.such.op")]
+    Unknown {},
     #[serde(other)]
     NotYet,
+}
+
+fn no_reason() -> String {
+    "the application called abort".to_owned()
 }
 
 /// How the result of a query is read.
@@ -245,7 +369,7 @@ impl CaseFile {
     /// # Errors
     /// When it has not the form of a file of cases.
     pub fn parse(text: &str) -> serde_json::Result<CaseFile> {
-        let file: CaseFile = serde_json::from_str(&mark_lone_surrogates(text))?;
+        let file: CaseFile = serde_json::from_str(&read::mark_lone_surrogates(text))?;
         match file.cases.iter().find(|case| case.steps.len() != case.expect.len()) {
             None => Ok(file),
             Some(case) => Err(serde::de::Error::custom(format_args!(
@@ -263,7 +387,7 @@ impl Case {
     pub fn not_yet(&self) -> Option<String> {
         self.steps.iter().find_map(|step| match step {
             Step::NotYet(kind) => Some(format!("step {kind}")),
-            Step::Call(call) => not_yet_in(&call.ops),
+            Step::Call(call) | Step::Begin { call, .. } => not_yet_in(&call.ops),
             Step::Together(calls) | Step::OnStub { calls, .. } => {
                 calls.iter().find_map(|call| not_yet_in(&call.ops))
             }
@@ -271,7 +395,17 @@ impl Case {
                 let kind = op.get("op").and_then(Json::as_str).unwrap_or_default();
                 (!ids::KINDS.contains(&kind)).then(|| format!("id {kind}"))
             }),
-            Step::Log { .. } | Step::Sleep(_) => None,
+            Step::Script { script, .. } => {
+                let constructor = script.constructor.iter().map(|constructor| &constructor.ops);
+                script.alarm.iter().chain(constructor).find_map(|ops| not_yet_in(ops))
+            }
+            Step::Log { .. }
+            | Step::Sleep(_)
+            | Step::Evict(_)
+            | Step::EvictAll
+            | Step::AbortAll
+            | Step::Restart { .. }
+            | Step::Join(_) => None,
         })
     }
 }
@@ -303,13 +437,16 @@ impl Op {
             self.action,
             Action::AsyncTransaction { .. } | Action::DeleteAll {} | Action::Sleep { .. }
         ) || self.kind().starts_with("kv.")
+            || self.kind().starts_with("alarm.")
     }
 
-    /// The operations that it holds, if it is a transaction or a call.
+    /// The operations that it holds, if it is a transaction, a call or the like.
     pub fn inner(&self) -> &[Op] {
         match &self.action {
             Action::Transaction { ops, .. }
             | Action::AsyncTransaction { ops, .. }
+            | Action::Block { ops, .. }
+            | Action::WaitUntil { ops, .. }
             | Action::Call { ops, .. } => ops,
             _ => &[],
         }
@@ -319,7 +456,11 @@ impl Op {
     pub fn is_awaited(&self) -> bool {
         matches!(
             self.action,
-            Action::Sync {} | Action::Sleep { .. } | Action::Call { .. } | Action::Branches { .. }
+            Action::Sync {}
+                | Action::Sleep { .. }
+                | Action::Call { .. }
+                | Action::Branches { .. }
+                | Action::Block { .. }
         )
     }
 }
@@ -328,102 +469,5 @@ impl From<Json> for Op {
     fn from(json: Json) -> Op {
         let action = Action::deserialize(&json).unwrap_or(Action::NotYet);
         Op { action, json }
-    }
-}
-
-impl From<Json> for Step {
-    fn from(json: Json) -> Step {
-        read_step(&json).unwrap_or_else(|| {
-            let keys = json.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
-            Step::NotYet(keys.unwrap_or_default().join("+"))
-        })
-    }
-}
-
-fn read_step(json: &Json) -> Option<Step> {
-    let text = |key: &str| json.get(key).and_then(Json::as_str).map(str::to_owned);
-    if json.get("call").is_some() {
-        return read_call(json).map(Step::Call);
-    }
-    if let Some(calls) = json.get("par") {
-        return calls.as_array()?.iter().map(read_call).collect::<Option<_>>().map(Step::Together);
-    }
-    if let Some(object) = text("parStub").or_else(|| text("seqStub")) {
-        let call = |ops| Some(Call { object: object.clone(), unique: false, ops: read_ops(ops)? });
-        let calls = json.get("calls")?.as_array()?.iter().map(call).collect::<Option<_>>()?;
-        return Some(Step::OnStub { together: json.get("parStub").is_some(), calls });
-    }
-    if let Some(ids) = json.get("id").and_then(Json::as_array) {
-        return Some(Step::Ids(ids.clone()));
-    }
-    if let Some(object) = text("log") {
-        let clear = json.get("clear").and_then(Json::as_bool).unwrap_or_default();
-        return Some(Step::Log { object, clear });
-    }
-    let only_key = json.as_object().is_some_and(|fields| fields.len() == 1);
-    json.get("sleep").filter(|_| only_key).and_then(Json::as_u64).map(Step::Sleep)
-}
-
-fn read_call(json: &Json) -> Option<Call> {
-    let object = json.get("call")?.as_str()?.to_owned();
-    let unique = json.get("unique").and_then(Json::as_bool).unwrap_or_default();
-    let elsewhere = json.get("ns").is_some();
-    (!elsewhere).then_some(Call { object, unique, ops: read_ops(json.get("ops")?)? })
-}
-
-fn read_ops(json: &Json) -> Option<Ops> {
-    Ops::deserialize(json).ok()
-}
-
-/// JSON may hold half a surrogate pair as `\ud800`; no Rust string may.
-fn mark_lone_surrogates(text: &str) -> String {
-    let unit = |at: usize| {
-        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let mut marked = String::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(backslash) = text[at..].find('\\').map(|offset| at + offset) {
-        marked.push_str(&text[at..backslash]);
-        let (escape, lone) = match (unit(backslash), unit(backslash + 6)) {
-            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => (12, false),
-            (Some(0xd800..0xe000), _) => (6, true),
-            _ => (1 + text[backslash + 1..].chars().next().map_or(0, char::len_utf8), false),
-        };
-        if lone {
-            marked.push(LONE_SURROGATE);
-        } else {
-            marked.push_str(&text[backslash..backslash + escape]);
-        }
-        at = backslash + escape;
-    }
-    marked.push_str(&text[at..]);
-    marked
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_a_surrogate_pair_is_marked() {
-        let text = r#"["\ud83d\ude00", "\ud800x", "\\ud800", "\udc00\n"]"#;
-        let read: Vec<String> = serde_json::from_str(&mark_lone_surrogates(text)).unwrap();
-        let lone = LONE_SURROGATE;
-        assert_eq!(read, ["😀".into(), format!("{lone}x"), "\\ud800".into(), format!("{lone}\n")]);
-    }
-
-    #[test]
-    fn what_is_unknown_is_not_yet() {
-        let case = |steps: &str| {
-            let text = format!(r#"{{"name": "n", "steps": [{steps}], "expect": []}}"#);
-            serde_json::from_str::<Case>(&text).unwrap().not_yet()
-        };
-        assert_eq!(case(r#"{"call": "a", "ops": [{"op": "kv.list"}]}"#), None);
-        assert_eq!(case(r#"{"evict": "a"}"#).as_deref(), Some("step evict"));
-        let nested = r#"{"call": "a", "ops": [{"op": "txnSync", "ops": [{"op": "alarm.get"}]}]}"#;
-        assert_eq!(case(nested).as_deref(), Some("alarm.get"));
-        let branch = r#"{"call": "a", "ops": [{"op": "par", "branches": [[{"op": "abort"}]]}]}"#;
-        assert_eq!(case(branch).as_deref(), Some("abort"));
     }
 }

@@ -1,7 +1,7 @@
 //! Compares what a case gave with what was recorded.
 //!
 //! Results are compared operation by operation. Numbers are equal as `f64`, errors if they are of one
-//! kind; the message counts where the script itself threw it.
+//! kind and agree on whether the object was reset; the message counts where the script itself threw it.
 
 use std::collections::BTreeSet;
 
@@ -37,6 +37,9 @@ const LIST_SHOWN_MAX: usize = 64;
 
 /// The fields that hold an error.
 const ERRORS: [&str; 4] = ["error", "throws", "threw", "promise_error"];
+
+/// The field of an error that says that the object was reset.
+pub(crate) const RESET: &str = "durableObjectReset";
 
 /// Compares all results of a case.
 pub(crate) fn compare(case: &Case, results: &[Json]) -> Comparison {
@@ -87,14 +90,24 @@ fn same_field(key: &str, expected: &Json, got: &Json) -> bool {
     let kind = expected.get("kind").filter(|_| ERRORS.contains(&key));
     let Some(kind) = kind else { return same(expected, got) };
     let by_script = kind == "user";
-    Some(kind) == got.get("kind") && (!by_script || expected.get("message") == got.get("message"))
+    Some(kind) == got.get("kind")
+        && expected.get(RESET) == got.get(RESET)
+        && (!by_script || expected.get("message") == got.get("message"))
 }
 
 /// The kind of the error that a result is.
 pub(crate) fn error_kind(result: &Json) -> Option<&str> {
+    error_of(result)?.get("kind")?.as_str()
+}
+
+/// Whether a result is an error with which the object was reset.
+pub(crate) fn is_reset(result: &Json) -> bool {
+    error_of(result).is_some_and(|error| error.get(RESET).is_some())
+}
+
+fn error_of(result: &Json) -> Option<&Json> {
     let fields = result.as_object()?;
-    let error = ERRORS.iter().find_map(|key| fields.get(*key))?;
-    error.get("kind")?.as_str()
+    ERRORS.iter().find_map(|key| fields.get(*key))
 }
 
 struct Comparer {
@@ -256,6 +269,8 @@ mod tests {
         assert!(!same(&error("sql_error", "this"), &error("sql_limit", "this")));
         assert!(!same(&error("user", "boom"), &error("user", "bang")));
         assert!(!same(&error("sql_error", "this"), &json!({ "rows": [] })));
+        let reset = json!({ "error": { "kind": "user", "message": "boom", RESET: true } });
+        assert!(!same(&error("user", "boom"), &reset) && !same(&reset, &error("user", "boom")));
         let thrown = json!({ "throws": { "kind": "user", "message": "boom" } });
         assert!(!same(&error("user", "boom"), &thrown));
     }

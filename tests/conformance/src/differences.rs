@@ -36,6 +36,8 @@ pub enum Rule {
     NothingBreaksTheObject,
     /// The runtime's own tables have other names and columns.
     OwnTables,
+    /// An alarm runs when it was last set for, and is what the turns left.
+    AlarmsAreAsSet,
     /// Values that only JavaScript has.
     JavaScriptValues,
     /// Figures that say something only about the implementation.
@@ -44,7 +46,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Rule; 11] = [
+    pub const ALL: [Rule; 12] = [
         Rule::TurnIsATransaction,
         Rule::RowsAreReadAtOnce,
         Rule::NoAsyncTransaction,
@@ -54,6 +56,7 @@ impl Rule {
         Rule::UserVersion,
         Rule::NothingBreaksTheObject,
         Rule::OwnTables,
+        Rule::AlarmsAreAsSet,
         Rule::JavaScriptValues,
         Rule::Figures,
     ];
@@ -70,6 +73,7 @@ impl Rule {
             Rule::UserVersion => "The user version is the schema version",
             Rule::NothingBreaksTheObject => "Nothing breaks the object",
             Rule::OwnTables => "The runtime's own tables",
+            Rule::AlarmsAreAsSet => "Alarms are as they were set",
             Rule::JavaScriptValues => "Values of JavaScript",
             Rule::Figures => "Figures",
         }
@@ -84,6 +88,7 @@ impl Rule {
                 | Rule::NoAsyncTransaction
                 | Rule::BooleansAreIntegers
                 | Rule::NothingBreaksTheObject
+                | Rule::AlarmsAreAsSet
         )
     }
 }

@@ -1,18 +1,51 @@
 //! How the errors of `durable` are called in the recordings.
 //!
-//! Only the kind is compared, and the message where the script itself threw it.
+//! The kind is compared, whether the object was reset, and the message where the script itself threw it.
 
-use durable::{Constraint, Error, ErrorKind};
+use durable::{CallError, Constraint, Error, ErrorKind};
 use serde_json::{Value as Json, json};
+
+use crate::compare::RESET;
 
 /// The kind of an error after which SQLite has undone the whole turn. No recording has it.
 pub(crate) const ROLLED_BACK: &str = "rolled_back";
 /// The kind of an operation that has no counterpart at all. No recording has it.
 pub(crate) const NO_COUNTERPART: &str = "no_counterpart";
 
+/// How the messages begin with which the scripts throw; the recorder knows them by that.
+const BY_SCRIPT: &str = "boom";
+/// What the runtime puts before the error of a script with which it resets an object.
+const RESETS: [&str; 2] = ["`block_concurrency_while` failed: ", "the constructor failed: "];
+
 /// What an error is recorded as.
 pub(crate) fn record(error: &Error) -> Json {
     error_of(kind(error), error.message())
+}
+
+/// What a call that failed is recorded as.
+pub(crate) fn record_call(error: &CallError) -> Json {
+    match error {
+        CallError::Reset { reason, .. } => of_a_reset(reason),
+        CallError::Activation(error) => of_a_reset(error.message()),
+        CallError::RolledBack(error)
+        | CallError::StorageFailed(error)
+        | CallError::NotFound(error) => record(error),
+        other => error_of("error", &other.to_string()),
+    }
+}
+
+/// What a reset is recorded as: the error that the script itself gave, if that is what it says.
+fn of_a_reset(reason: &str) -> Json {
+    let given = RESETS.iter().find_map(|prefix| reason.strip_prefix(prefix)).unwrap_or(reason);
+    let kind = if given.starts_with(BY_SCRIPT) { "user" } else { "object_reset" };
+    let mut error = error_of(kind, given);
+    error[RESET] = true.into();
+    error
+}
+
+/// What a `throw` is for the runtime: an error with its message.
+pub(crate) fn to_throw(threw: &Json) -> Error {
+    Error::other(threw.get("message").and_then(Json::as_str).unwrap_or_default())
 }
 
 /// An error as the recordings show it.

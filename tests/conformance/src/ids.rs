@@ -6,7 +6,7 @@ use durable::{Namespace, ObjectId};
 use serde_json::{Value as Json, json};
 
 use crate::errors;
-use crate::object::{Other, Replayer};
+use crate::object::{NoAlarm, Replayer};
 use crate::value::Value;
 
 /// The operations that there are.
@@ -38,7 +38,7 @@ impl AnyId {
 pub(crate) fn perform(
     op: &Json,
     main: &Namespace<Replayer>,
-    other: &Namespace<Other>,
+    other: &Namespace<NoAlarm>,
     ids: &mut HashMap<String, AnyId>,
 ) -> Json {
     let result = try_perform(op, main, other, ids);
@@ -48,7 +48,7 @@ pub(crate) fn perform(
 fn try_perform(
     op: &Json,
     main: &Namespace<Replayer>,
-    other: &Namespace<Other>,
+    other: &Namespace<NoAlarm>,
     ids: &mut HashMap<String, AnyId>,
 ) -> durable::Result<Json> {
     let text = |key: &str| {

@@ -15,9 +15,10 @@ mod errors;
 mod ids;
 mod object;
 mod report;
-mod script;
+mod run;
 mod turn;
 mod value;
+mod world;
 
 use std::path::PathBuf;
 
@@ -50,5 +51,7 @@ pub enum Error {
 /// The files that come with the program.
 pub fn own_files() -> Vec<PathBuf> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/cases"));
-    ["kv", "sql", "sql_limits", "txn", "id"].map(|area| folder.join(format!("{area}.json"))).into()
+    ["kv", "sql", "sql_limits", "txn", "id", "alarm", "lifecycle"]
+        .map(|area| folder.join(format!("{area}.json")))
+        .into()
 }

@@ -26,7 +26,7 @@ struct Options {
     json: bool,
 }
 
-// One thread, as in the reference: what starts together keeps its order.
+// One thread, as in the reference, so that each run is like the one before.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let options = Options::parse();
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
 async fn replay(options: &Options) -> Result<Report> {
     let paths = if options.files.is_empty() { own_files() } else { options.files.clone() };
     let files = paths.iter().map(|path| CaseFile::read(path)).collect::<Result<Vec<_>>>()?;
-    let driver = Driver::start().await?;
+    let mut driver = Driver::start().await?;
     let mut report = Report::default();
     for file in files {
         report.begin(file.area);

@@ -4,32 +4,60 @@
 //! reference on purpose, the turn notes that the difference came into play, and does as the
 //! reference does only if it is told to emulate that difference.
 
+mod alarm;
 mod kv;
 mod sql;
 mod transaction;
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use durable::{Context, Error};
 use serde_json::{Value as Json, json};
 
-use crate::case::{Action, Op};
+use crate::case::{Action, Op, Ops};
 use crate::differences::Rule;
 use crate::errors;
-use crate::object::{Memory, Replayer, World, describe_id};
-use crate::script::{Reply, Settings};
+use crate::object::{Interpreter, Memory, describe_id};
+use crate::run::{Frame, Way, run};
 use crate::value::Value;
+use crate::world::{Progress, World};
 
 /// A turn that interprets operations.
-pub(crate) struct Turn<'a> {
+pub(crate) struct Turn<'a, T: Interpreter> {
     memory: &'a mut Memory,
-    ctx: &'a Context<Replayer>,
-    settings: &'a Settings,
-    met: BTreeSet<Rule>,
+    ctx: &'a Context<T>,
+    world: &'a Arc<World>,
+    /// The time, in milliseconds, of the alarm that the turn is a part of.
+    alarm: Option<i64>,
     /// What the reference would say at the end of the call, which undoes it.
     broken: Option<Json>,
     /// Whether an emulated `deleteAll` waits for the end of the transaction.
     delete_all_later: bool,
+    /// With what the turn is to fail because it aborts the object.
+    aborted: Option<Error>,
+}
+
+/// Why a turn is undone.
+pub(crate) enum Undone {
+    /// The operations did not end well; what they did says how.
+    ByScript,
+    Failed(Error),
+}
+
+impl From<Error> for Undone {
+    fn from(error: Error) -> Self {
+        Undone::Failed(error)
+    }
+}
+
+impl From<Undone> for Error {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::ByScript => Error::other("the operations have failed"),
+            Undone::Failed(error) => error,
+        }
+    }
 }
 
 /// Where an operation stands: what it gives, and what it may do, depends on it.
@@ -51,6 +79,8 @@ enum Failure {
     Error(Json),
     /// An error that ends the operations round it.
     Thrown(Json),
+    /// The object is aborted: nothing more is done.
+    Aborted,
 }
 
 impl From<Error> for Failure {
@@ -67,24 +97,39 @@ impl Failure {
 
 type Outcome = Result<Json, Failure>;
 
-impl<'a> Turn<'a> {
+impl<'a, T: Interpreter> Turn<'a, T> {
     pub(crate) fn new(
         memory: &'a mut Memory,
-        ctx: &'a Context<Replayer>,
-        settings: &'a Settings,
+        ctx: &'a Context<T>,
+        world: &'a Arc<World>,
+        alarm: Option<i64>,
     ) -> Self {
-        let met = BTreeSet::new();
-        Turn { memory, ctx, settings, met, broken: None, delete_all_later: false }
+        let (broken, aborted) = (None, None);
+        Turn { memory, ctx, world, alarm, broken, delete_all_later: false, aborted }
     }
 
-    /// Runs the operations of a turn; gives what they did and whether it is kept.
-    pub(crate) fn run_all(mut self, ops: &[Op]) -> (Reply, bool) {
+    /// Runs the operations of a turn; fails if it is to be undone. What they throw undoes it there, too, if that is fatal
+    /// for the object.
+    pub(crate) fn run_all(
+        mut self,
+        ops: &[Op],
+        progress: &Progress,
+        is_fatal: bool,
+    ) -> Result<(), Undone> {
         let mut results = Vec::new();
         let thrown = self.run(ops, Scope::Call, &mut results);
+        if let Some(error) = self.aborted.take() {
+            progress.add(results, None);
+            return Err(Undone::Failed(error));
+        }
         let broken = self.find_break();
-        let keep =
-            broken.is_none() && (thrown.is_none() || self.emulates(Rule::TurnIsATransaction));
-        (Reply { results, threw: broken.or(thrown), met: self.met }, keep)
+        let keep = match (&broken, &thrown) {
+            (Some(_), _) => false,
+            (None, None) => true,
+            (None, Some(_)) => !is_fatal && self.emulates(Rule::TurnIsATransaction),
+        };
+        progress.add(results, broken.or(thrown));
+        if keep { Ok(()) } else { Err(Undone::ByScript) }
     }
 
     /// What breaks a call of the reference although each operation went well.
@@ -98,9 +143,8 @@ impl<'a> Turn<'a> {
     }
 
     /// Whether to do as the reference does; notes that the difference came into play.
-    fn emulates(&mut self, rule: Rule) -> bool {
-        self.met.insert(rule);
-        self.settings.emulated.contains(&rule)
+    fn emulates(&self, rule: Rule) -> bool {
+        self.world.emulates(rule)
     }
 
     /// Runs operations until one throws, and gives what it threw.
@@ -123,10 +167,8 @@ impl<'a> Turn<'a> {
                     thrown = Some(error);
                     break;
                 }
+                Err(Failure::Aborted) => break,
             }
-        }
-        if thrown.is_some() && scope == Scope::Call {
-            self.met.insert(Rule::TurnIsATransaction);
         }
         thrown
     }
@@ -154,6 +196,18 @@ impl<'a> Turn<'a> {
             Action::AsyncTransaction { ops, ret, rethrow } => {
                 self.async_transaction(ops, ret.as_ref(), *rethrow)
             }
+            Action::SetAlarm { .. } => self.set_alarm(op),
+            Action::GetAlarm {} => self.alarm(),
+            Action::DeleteAlarm {} => self.delete_alarm(),
+            Action::Abort { reason } => {
+                self.abort_alarm();
+                self.aborted = Some(ctx.abort(reason));
+                Err(Failure::Aborted)
+            }
+            Action::WaitUntil { ms, ops } => {
+                self.wait_until(*ms, ops);
+                Ok(Json::Null)
+            }
             Action::Throw { message, class } => {
                 Err(Failure::Thrown(errors::thrown(class, message)))
             }
@@ -165,22 +219,38 @@ impl<'a> Turn<'a> {
             Action::Recall {} => Ok(self.memory.value.record()),
             Action::Trace { v } => {
                 let event = json!({ "ev": "trace", "v": v });
-                self.world()?.log(ctx.id().to_string(), event);
+                self.world.log(&ctx.id().to_string(), event, None);
                 Ok(Json::Null)
             }
-            Action::Log {} => Ok(self.world()?.events(&ctx.id().to_string())),
+            Action::Log {} => Ok(self.world.events(&ctx.id().to_string()).into()),
             Action::Id {} => Ok(describe_id(ctx)),
             Action::Microtask {} | Action::Rollback {} => Ok(Json::Null),
             Action::Sync {}
             | Action::Sleep { .. }
             | Action::Call { .. }
-            | Action::Branches { .. } => self.await_in_a_turn(),
-            Action::NotYet => Err(Failure::error("error", "this operation cannot be run yet")),
+            | Action::Branches { .. }
+            | Action::Block { .. } => self.await_in_a_turn(),
+            Action::Unknown {} | Action::NotYet => {
+                Err(Failure::error("error", "there is no such operation"))
+            }
         }
     }
 
-    fn world(&self) -> durable::Result<&'a World> {
-        self.ctx.env::<std::sync::Arc<World>>().map(|world| &**world)
+    /// Runs operations after the call, and logs how they went.
+    fn wait_until(&self, ms: u64, ops: &Ops) {
+        let (handle, world, ops) = (self.ctx.handle(), Arc::clone(self.world), Arc::clone(ops));
+        self.ctx.wait_until(async move {
+            handle.sleep(Duration::from_millis(ms)).await;
+            let (id, progress) = (handle.id().to_string(), Progress::default());
+            let way = Way::Open(handle);
+            let frame = Frame::new(way, &world, &progress);
+            run(frame, ops).await;
+            let event = match progress.threw() {
+                None => json!({ "ev": "waitUntil", "results": progress.reply().results }),
+                Some(threw) => json!({ "ev": "waitUntil", "threw": threw }),
+            };
+            world.log(&id, event, None);
+        });
     }
 
     /// No turn can wait; the reference holds its transaction open meanwhile.
@@ -202,7 +272,8 @@ impl<'a> Turn<'a> {
 
 /// Whether the reference does it through the transaction's own object.
 fn is_of_the_transaction(op: &Op) -> bool {
-    op.kind().starts_with("kv.") && op.json.get("via").and_then(Json::as_str) != Some("storage")
+    ["kv.", "alarm."].iter().any(|family| op.kind().starts_with(family))
+        && op.json.get("via").and_then(Json::as_str) != Some("storage")
 }
 
 /// A result as the script saw it: at once, through a promise, or not at all.

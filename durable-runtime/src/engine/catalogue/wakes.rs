@@ -80,8 +80,8 @@ fn write_all(transaction: &Transaction<'_>, changes: &[(ObjectKey, Wake)]) -> ru
             Some(time) => set.execute(params![class, id, time])?,
             None => clear.execute(params![class, id])?,
         };
-        let given_up = if wake.has_given_up { &mut give_up } else { &mut take_up };
-        given_up.execute(params![class, id])?;
+        let note = if wake.has_given_up { &mut give_up } else { &mut take_up };
+        note.execute(params![class, id])?;
     }
     Ok(())
 }

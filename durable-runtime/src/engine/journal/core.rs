@@ -6,10 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::checkpoint::CheckpointFile;
 use super::segment::{self, Segment, SegmentHead};
@@ -19,6 +16,9 @@ use crate::engine::directory::io_error;
 use crate::engine::files::{Disk, is_full};
 use crate::engine::receipt::{Receipt, Watermark};
 use crate::engine::record::{OpenFrame, Position};
+use crate::observe::events::note;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
 
 #[derive(Debug)]
@@ -128,9 +128,11 @@ impl Core {
             }
             state.take_batch()
         };
+        let begun = self.options.meters.begin();
         match write(&batch) {
             Ok(()) => {
                 let (ticket, bytes) = (batch.last_ticket, batch.bytes);
+                self.options.meters.flushed(begun, bytes);
                 self.state.lock().flushed(batch);
                 self.unflushed_bytes.fetch_sub(bytes, Ordering::Relaxed);
                 self.watermark.advance(ticket);
@@ -172,7 +174,7 @@ impl Core {
         for path in surplus {
             // The next start removes it.
             if let Err(error) = self.disk.remove(&path) {
-                tracing::warn!(path = %path.display(), %error, "cannot remove a journal segment");
+                note!(warn, path = %path.display(), reason = %error, "cannot remove a journal segment");
             }
         }
     }

@@ -15,6 +15,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -22,6 +23,8 @@ use super::entry::Entry;
 use super::{Shared, WriteLimits};
 use crate::engine::files::FilesystemSync;
 use crate::engine::journal::Journal;
+use crate::observe::events::note;
+use crate::observe::meters::CheckpointMeters;
 use crate::{Error, ErrorKind, Result};
 
 /// The thread that makes checkpoints.
@@ -79,7 +82,7 @@ impl Checkpointer {
         self.waker.signal.rounds.lock().is_ending = true;
         self.waker.signal.changed.notify_all();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the checkpoint thread has panicked");
+            note!(error, "the checkpoint thread has panicked");
         }
     }
 }
@@ -162,11 +165,14 @@ impl Signal {
 
 fn run(shared: &Shared, signal: &Signal) {
     let _over = Over(signal);
+    let meters = CheckpointMeters::new();
     loop {
         let is_last = signal.begin();
+        let begun = Instant::now();
         let outcome = checkpoint(shared);
+        meters.ended(begun, outcome.is_ok());
         if let Err(error) = &outcome {
-            tracing::error!(%error, "a checkpoint failed; the journal keeps everything until one succeeds");
+            note!(error, reason = %error, "a checkpoint failed; the journal keeps everything until one succeeds");
         }
         signal.end(outcome);
         if is_last {
@@ -223,7 +229,7 @@ fn write_back(shared: &Shared, entries: &[Arc<Entry>], between: &mut dyn FnMut()
             if shared.journal.failure().is_some() {
                 return Err(error);
             }
-            tracing::error!(object = %entry.key, %error, "an object's file is behind; the next checkpoint tries again");
+            note!(error, class = %entry.key.class, id = %entry.key.id, reason = %error, "an object's file is behind; the next checkpoint tries again");
             failed += 1;
             first.get_or_insert(error);
         }

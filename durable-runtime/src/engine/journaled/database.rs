@@ -13,6 +13,7 @@ use crate::engine::overlay::{Change, Changes, MIGRATION_BYTES_MAX, TURN_BYTES_MA
 use crate::engine::record::{Commit, Draft, Effects};
 use crate::engine::vfs::{ObjectConnection, connection_bytes, open_connection};
 use crate::engine::{About, Configure, Database, Receipt, Wake, sqlite};
+use crate::observe::events::note;
 use crate::{Error, ErrorKind, Result};
 
 pub(super) struct JournaledDatabase {
@@ -296,7 +297,7 @@ impl Drop for Closer {
             return;
         }
         if let Err(error) = self.entry.write_back(&self.shared.unsynced) {
-            tracing::error!(object = %self.entry.key, %error, "an object could not be written back");
+            note!(error, class = %self.entry.key.class, id = %self.entry.key.id, reason = %error, "an object could not be written back");
         }
         self.shared.entries.forget_if_idle(&self.entry);
     }

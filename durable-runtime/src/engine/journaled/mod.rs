@@ -51,6 +51,8 @@ use super::record::Draft;
 use super::vfs::{Clock, Vfs, template};
 use super::wakes::{Batch, Due, Wake, Wakes};
 use super::{Configure, Database, Directory, Engine, ObjectKey, Receipt};
+use crate::observe::events::note;
+use crate::observe::meters::JournalMeters;
 use crate::{Error, ErrorKind, Result};
 
 use checkpoint::Checkpointer;
@@ -140,8 +142,8 @@ impl JournaledEngine {
         index: Arc<dyn ObjectIndex>,
     ) -> Result<Self> {
         let Sparing { steady, sparing } = Sparing::new(disk);
-        let recovered =
-            recovery::recover(directory.path(), &steady, Options::default(), on_damage, &*index)?;
+        let options = Options { meters: JournalMeters::new(), ..Options::default() };
+        let recovered = recovery::recover(directory.path(), &steady, options, on_damage, &*index)?;
         let journal = recovered.generation.admit()?;
         let places = Places { disk: sparing, data: directory.path().to_owned(), index };
         let shared = Shared::new(places, journal, recovered.quarantine, clock, Some(directory))?;
@@ -220,7 +222,7 @@ impl Drop for JournaledEngine {
     fn drop(&mut self) {
         self.checkpointer.stop();
         if let Err(error) = self.shared.journal.close() {
-            tracing::error!(%error, "the journal could not be closed");
+            note!(error, reason = %error, "the journal could not be closed");
         }
     }
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use crate::engine::catalogue::{ObjectIndex, Row};
 use crate::engine::directory::io_error;
 use crate::engine::files::Disk;
-use crate::engine::meta::{Meta, read_wake};
+use crate::engine::meta::{Absent, Meta, read_wake};
 use crate::engine::overlay::Overlay;
 use crate::engine::pagestore::{FilePerObject, PageStore, object_at};
 use crate::engine::vfs::{ObjectFile, Vfs, open_connection};
 use crate::engine::wakes::Wake;
 use crate::engine::{About, Configure, ObjectKey, sqlite};
+use crate::observe::events::note;
 use crate::{Error, ErrorKind, Result};
 
 /// How many rows are written at once.
@@ -50,7 +51,7 @@ pub(super) fn rebuild_if_lost(
                     index.write(&wakes)?;
                     rows.clear();
                     wakes.clear();
-                    tracing::info!(objects, "making the catalogue anew from the objects' files");
+                    note!(info, objects, "making the catalogue anew from the objects' files");
                 }
             }
         }
@@ -59,7 +60,7 @@ pub(super) fn rebuild_if_lost(
     index.write(&wakes)?;
     index.set_complete()?;
     if objects > 0 {
-        tracing::warn!(objects, "the catalogue was lost and has been made anew");
+        note!(warn, objects, "the catalogue was lost and has been made anew");
     }
     Ok(())
 }
@@ -83,8 +84,10 @@ fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: &ObjectKey) -> (R
             row.created_ms = Some(meta.created_ms);
             row.about = About { name: meta.name.map(Arc::from), location_hint: meta.location_hint };
         }
-        Ok(_) => tracing::warn!(object = %key, "the file holds another object"),
-        Err(error) => tracing::warn!(object = %key, %error, "the file does not say who it is"),
+        Ok(_) => note!(warn, class = %key.class, id = %key.id, "the file holds another object"),
+        Err(error) => {
+            note!(warn, class = %key.class, id = %key.id, reason = %error, "the file does not say who it is");
+        }
     }
     (row, wake)
 }
@@ -97,7 +100,7 @@ fn read_meta(store: FilePerObject, vfs: &Arc<Vfs>) -> Result<(Meta, Wake)> {
     let nothing: Configure = Arc::new(|_| Ok(()));
     let connection = open_connection(&Arc::new(file), &nothing)?;
     let meta = Meta::read(&connection).map_err(sqlite::error)?.ok_or_else(nameless)?;
-    Ok((meta, read_wake(&connection).map_err(sqlite::error)?))
+    Ok((meta, read_wake(&connection, &mut Absent::default()).map_err(sqlite::error)?))
 }
 
 fn nameless() -> Error {

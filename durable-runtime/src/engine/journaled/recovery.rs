@@ -18,6 +18,7 @@ use crate::engine::pagestore::{FilePerObject, PageStore, Stamp, object_path};
 use crate::engine::scan::{self, Affected, Found, ScanReport, Visitor};
 use crate::engine::wakes::Wake;
 use crate::engine::{About, ObjectKey};
+use crate::observe::events::note;
 use crate::{Error, ErrorKind, Result};
 
 /// How often the log says how far recovery is: after so many bytes of journal, and after so many files.
@@ -62,7 +63,7 @@ pub(super) fn recover(
     }
     if !quarantine.objects.is_empty() {
         let objects = quarantine.objects.len();
-        tracing::error!(objects, "objects are in quarantine and stay closed: their calls say why");
+        note!(error, objects, "objects are in quarantine and stay closed: their calls say why");
     }
     let generation = NewGeneration::start(Arc::clone(disk), &folder, options, &found)?;
     let (rows, wakes) = (replay.rows(), replay.wakes());
@@ -92,7 +93,8 @@ fn tell(found: &ScanReport, lost: &[Affected], file: &Path) {
     for damage in &found.damage {
         let (from, to) = (damage.from, damage.to);
         let others = if damage.is_attributed { "none" } else { "not known" };
-        tracing::error!(
+        note!(
+            error,
             ?from,
             ?to,
             others,
@@ -100,7 +102,8 @@ fn tell(found: &ScanReport, lost: &[Affected], file: &Path) {
         );
     }
     for lost in lost {
-        tracing::error!(object = %lost, file = %file.display(), "an object has lost commits and stays closed");
+        let (object, missing) = (&lost.object, lost.missing);
+        note!(error, class = %object.class, id = %object.id, missing, file = %file.display(), "an object has lost commits and stays closed");
     }
 }
 
@@ -158,7 +161,7 @@ impl Visitor for Replay {
         // A scan reports every mebibyte.
         if done_bytes >= self.told_bytes.saturating_add(TOLD_BYTES) || done_bytes == total_bytes {
             self.told_bytes = done_bytes;
-            tracing::info!(done_bytes, total_bytes, "replaying the journal");
+            note!(info, done_bytes, total_bytes, "replaying the journal");
         }
     }
 
@@ -283,14 +286,15 @@ impl Replay {
             store.release();
             written.push((key, store));
             if written.len() % TOLD_FILES == 0 {
-                tracing::info!(
+                note!(
+                    info,
                     done = written.len(),
                     total,
                     "bringing files up to date from the journal"
                 );
             }
         }
-        tracing::info!(objects = written.len(), "brought files up to date from the journal");
+        note!(info, objects = written.len(), "brought files up to date from the journal");
         match disk.sync_filesystem(root) {
             Ok(FilesystemSync::Done) => Ok(()),
             Ok(FilesystemSync::Unsupported) => written.iter().try_for_each(|(key, store)| {

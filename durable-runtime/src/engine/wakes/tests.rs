@@ -13,7 +13,7 @@ fn object(number: u32) -> ObjectKey {
 /// The table in memory.
 #[derive(Default)]
 struct Rows {
-    rows: Mutex<BTreeMap<ObjectKey, i64>>,
+    times: Mutex<BTreeMap<ObjectKey, i64>>,
     given_up: Mutex<BTreeSet<ObjectKey>>,
     is_broken: AtomicBool,
 }
@@ -23,7 +23,7 @@ impl WakeTable for Rows {
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(crate::Error::new(crate::ErrorKind::Storage, "broken"));
         }
-        let rows = self.rows.lock();
+        let rows = self.times.lock();
         let mut due: Vec<Due> = rows.iter().map(|(object, time)| (*time, object.clone())).collect();
         due.sort();
         Ok(due.into_iter().filter(|due| last.is_none_or(|last| due > last)).take(count).collect())
@@ -33,7 +33,7 @@ impl WakeTable for Rows {
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(crate::Error::new(crate::ErrorKind::Storage, "broken"));
         }
-        let mut rows = self.rows.lock();
+        let mut rows = self.times.lock();
         for (object, wake) in changes {
             match wake.time_ms {
                 Some(time) => drop(rows.insert(object.clone(), time)),
@@ -142,7 +142,7 @@ fn who_waits_is_told_of_an_earlier_time_only() {
 fn many_sleepers_are_not_in_memory() {
     let (wakes, rows) = (Wakes::default(), Rows::default());
     let many = 400;
-    *rows.rows.lock() = (0..many).map(|number| (object(number), i64::from(number))).collect();
+    *rows.times.lock() = (0..many).map(|number| (object(number), i64::from(number))).collect();
     assert_eq!(wakes.earliest(&rows, Waker::noop()).unwrap(), Some(0));
     assert!(wakes.state.lock().window.len() <= WINDOW_MAX);
     // New ones that are all due first push others behind the horizon, where they are found again.
@@ -162,7 +162,7 @@ fn many_sleepers_are_not_in_memory() {
         wakes.write(&rows, &wakes.unwritten()).unwrap();
     }
     assert_eq!(found, usize::try_from(many).unwrap() + WINDOW_MAX);
-    assert!(rows.rows.lock().is_empty());
+    assert!(rows.times.lock().is_empty());
     assert!(wakes.state.lock().changed.is_empty());
 }
 
@@ -173,16 +173,16 @@ fn a_change_during_the_writing_stays_unwritten() {
     let batch = wakes.unwritten();
     wakes.set(&object(1), Some(7));
     wakes.write(&rows, &batch).unwrap();
-    assert_eq!(rows.rows.lock().get(&object(1)), Some(&5));
+    assert_eq!(rows.times.lock().get(&object(1)), Some(&5));
     assert_eq!(times(&wakes.take_due(&rows, 6, 9).unwrap()), []);
     wakes.write(&rows, &wakes.unwritten()).unwrap();
-    assert_eq!(rows.rows.lock().get(&object(1)), Some(&7));
+    assert_eq!(rows.times.lock().get(&object(1)), Some(&7));
 }
 
 #[test]
 fn a_table_that_fails_loses_nothing() {
     let (wakes, rows) = (Wakes::default(), Rows::default());
-    *rows.rows.lock() = BTreeMap::from([(object(1), 5)]);
+    *rows.times.lock() = BTreeMap::from([(object(1), 5)]);
     rows.is_broken.store(true, Ordering::Relaxed);
     wakes.set(&object(2), Some(4));
     assert!(wakes.earliest(&rows, Waker::noop()).is_err());

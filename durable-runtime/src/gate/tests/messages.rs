@@ -22,7 +22,7 @@ async fn step(object: &RawStub<Counter>) {
 }
 
 /// What an object holds, as a later turn would find it, and whether it has anything to be flushed.
-async fn peek<R: Send + 'static>(
+fn peek<R: Send + 'static>(
     object: &RawStub<Counter>,
     read: impl FnOnce(&mut Counter, &Context<Counter>) -> Result<R> + Send + 'static,
 ) -> R {
@@ -52,16 +52,16 @@ async fn a_message_leaves_when_its_turn_is_durable_and_is_kept_until_its_effect_
     send(&a, &b, "add");
     step(&a).await;
     settle().await;
-    assert_eq!(peek(&b, read).await, None, "it has left before its turn was durable");
+    assert_eq!(peek(&b, read), None, "it has left before its turn was durable");
 
     bed.engine.flush();
     settle().await;
-    assert_eq!(peek(&b, read).await, Some(1));
-    assert_eq!(peek(&a, waiting).await, 1, "it was let go before its effect was durable");
+    assert_eq!(peek(&b, read), Some(1));
+    assert_eq!(peek(&a, waiting), 1, "it was let go before its effect was durable");
 
     bed.engine.flush();
     settle().await;
-    assert_eq!(peek(&a, waiting).await, 0);
+    assert_eq!(peek(&a, waiting), 0);
 }
 
 #[tokio::test]
@@ -73,11 +73,11 @@ async fn a_refusal_counts_when_it_is_durable() {
     bed.engine.flush();
     step(&a).await;
     settle().await;
-    assert_eq!(peek(&b, read).await, None);
-    assert_eq!((peek(&a, waiting).await, peek(&a, refused).await), (1, 0));
+    assert_eq!(peek(&b, read), None);
+    assert_eq!((peek(&a, waiting), peek(&a, refused)), (1, 0));
     bed.engine.flush();
     settle().await;
-    assert_eq!((peek(&a, waiting).await, peek(&a, refused).await), (0, 1));
+    assert_eq!((peek(&a, waiting), peek(&a, refused)), (0, 1));
 }
 
 #[tokio::test]
@@ -89,5 +89,5 @@ async fn a_message_whose_turn_is_lost_never_leaves() {
     step(&a).await;
     bed.engine.lose();
     settle().await;
-    assert_eq!(peek(&b, read).await, None);
+    assert_eq!(peek(&b, read), None);
 }

@@ -1,5 +1,7 @@
-//! Histories written by hand; random ones are in `random.rs`.
+//! Histories written by hand; random ones, against a model, are in `random.rs`.
 
+mod machine;
+mod model;
 mod random;
 
 use super::*;

@@ -22,7 +22,7 @@ const FILL_T: MigrationInfo = step(2, "fill_t", |db| {
 static ONE: [MigrationInfo; 1] = [CREATE_T];
 static TWO: [MigrationInfo; 2] = [CREATE_T, FILL_T];
 
-fn numbers(applied: &[AppliedMigration]) -> Vec<u32> {
+fn numbers(applied: &[MigrationRun]) -> Vec<u32> {
     applied.iter().map(|migration| migration.number).collect()
 }
 

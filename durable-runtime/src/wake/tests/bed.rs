@@ -196,6 +196,7 @@ impl Bed {
             idle_limit: Duration::MAX,
             gate_limit: Duration::MAX,
             background_limit: Duration::MAX,
+            long_turn: Duration::MAX,
             alarm_limit: Duration::from_mins(15),
             pace: PaceLimit::default(),
             sockets: SocketLimits::default(),

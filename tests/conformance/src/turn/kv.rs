@@ -6,9 +6,10 @@ use serde_json::{Value as Json, json};
 use super::{Failure, Outcome, Scope, Turn};
 use crate::case::{Action, Op};
 use crate::differences::Rule;
+use crate::object::Interpreter;
 use crate::value::Value;
 
-impl Turn<'_> {
+impl<T: Interpreter> Turn<'_, T> {
     pub(super) fn key_value(&mut self, op: &Op) -> Outcome {
         let kv = self.ctx.kv();
         match &op.action {

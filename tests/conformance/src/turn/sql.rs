@@ -6,15 +6,17 @@ use serde_json::{Map, Value as Json, json};
 use super::{Failure, Outcome, Turn};
 use crate::case::{CursorVerb, SqlMode};
 use crate::differences::Rule;
+use crate::object::Interpreter;
 use crate::value::Value;
 
 /// The names of the tables that the cases know as the runtime's own, and what they are called here.
-const OWN_TABLES: [(&str, &str); 2] = [("_cf_KV", "_durable_kv"), ("_cf_", "_durable_")];
+const OWN_TABLES: [(&str, &str); 3] =
+    [("_cf_KV", "_durable_kv"), ("_cf_METADATA", "_durable_alarm"), ("_cf_", "_durable_")];
 
 /// Where a cursor is kept whose case gave it no name.
 const UNREAD: &str = "(unread)";
 
-impl Turn<'_> {
+impl<T: Interpreter> Turn<'_, T> {
     pub(super) fn sql(
         &mut self,
         query: &Json,
@@ -35,7 +37,7 @@ impl Turn<'_> {
         if mode == SqlMode::Keep || (writes && unread) {
             let name = if mode == SqlMode::Keep { name } else { UNREAD };
             if writes {
-                self.met.insert(Rule::RowsAreReadAtOnce);
+                self.emulates(Rule::RowsAreReadAtOnce);
                 self.memory.writing.insert(name.to_owned());
             }
             self.memory.cursors.insert(name.to_owned(), cursor);

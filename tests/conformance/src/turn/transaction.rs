@@ -7,11 +7,14 @@ use super::{Failure, Outcome, Scope, Turn};
 use crate::case::{Action, Op};
 use crate::differences::Rule;
 use crate::errors;
+use crate::object::Interpreter;
 use crate::value::Value;
 
 /// Why a transaction is undone.
 enum Undone {
     Thrown(Json),
+    /// With the object.
+    Aborted,
     Failed(Error),
 }
 
@@ -21,14 +24,14 @@ impl From<Error> for Undone {
     }
 }
 
-impl Turn<'_> {
+impl<T: Interpreter> Turn<'_, T> {
     pub(super) fn transaction(
         &mut self,
         ops: &[Op],
         returned: Option<&Json>,
         rethrow: bool,
     ) -> Outcome {
-        let (mut results, mut thrown) = self.nested(ops, Scope::Transaction);
+        let (mut results, mut thrown) = self.nested(ops, Scope::Transaction)?;
         for (index, op) in ops.iter().enumerate() {
             let is_async = matches!(op.action, Action::AsyncTransaction { .. });
             if thrown.is_none() && is_async && self.emulates(Rule::NoAsyncTransaction) {
@@ -50,7 +53,7 @@ impl Turn<'_> {
     ) -> Outcome {
         let rollback = ops.iter().position(|op| matches!(op.action, Action::Rollback {}));
         let Some(at) = rollback else {
-            let (results, thrown) = self.nested(ops, Scope::AsyncTransaction);
+            let (results, thrown) = self.nested(ops, Scope::AsyncTransaction)?;
             return finish(&results, thrown, returned, rethrow);
         };
         let mut results = Vec::new();
@@ -58,9 +61,13 @@ impl Turn<'_> {
         let undone = ctx
             .transaction(|| Rollback(self.run(&ops[..at], Scope::AsyncTransaction, &mut results)));
         let mut thrown = undone?;
+        if self.aborted.is_some() {
+            return Err(Failure::Aborted);
+        }
+        self.bring_back_alarm(&ops[..at])?;
         if thrown.is_none() {
             results.push(Json::Null);
-            let (rest, rest_thrown) = self.nested(&ops[at + 1..], Scope::RolledBack);
+            let (rest, rest_thrown) = self.nested(&ops[at + 1..], Scope::RolledBack)?;
             results.extend(rest);
             thrown = rest_thrown;
         }
@@ -68,20 +75,25 @@ impl Turn<'_> {
     }
 
     /// Runs operations in a transaction, which an error that leaves them undoes.
-    fn nested(&mut self, ops: &[Op], scope: Scope) -> (Vec<Json>, Option<Json>) {
+    fn nested(&mut self, ops: &[Op], scope: Scope) -> Result<(Vec<Json>, Option<Json>), Failure> {
         let mut results = Vec::new();
         let ctx = self.ctx;
         let outcome = ctx.transaction(|| match self.run(ops, scope, &mut results) {
+            _ if self.aborted.is_some() => Err(Undone::Aborted),
             None if !self.delete_all_later => Ok(()),
             None => Err(Undone::Thrown(Json::Null)),
             Some(thrown) => Err(Undone::Thrown(thrown)),
         });
         let thrown = match outcome {
-            Ok(()) => None,
-            Err(Undone::Thrown(thrown)) => Some(thrown),
-            Err(Undone::Failed(error)) => Some(errors::record(&error)),
+            Ok(()) => return Ok((results, None)),
+            Err(Undone::Aborted) => return Err(Failure::Aborted),
+            // An abort is its own error, whatever the transaction makes of it.
+            Err(Undone::Failed(_)) if self.aborted.is_some() => return Err(Failure::Aborted),
+            Err(Undone::Thrown(thrown)) => thrown,
+            Err(Undone::Failed(error)) => errors::record(&error),
         };
-        (results, thrown)
+        self.bring_back_alarm(ops)?;
+        Ok((results, Some(thrown)))
     }
 
     /// Runs one operation outside the transaction that started it.
@@ -89,6 +101,7 @@ impl Turn<'_> {
         match self.perform(op, Scope::AsyncTransaction) {
             Ok(result) => result,
             Err(Failure::Error(error) | Failure::Thrown(error)) => json!({ "error": error }),
+            Err(Failure::Aborted) => Json::Null,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::message::{Close, Message, SocketError};
 use super::set::restart;
@@ -17,10 +18,12 @@ use super::shared::{Held, Shared};
 use super::{Sockets, WebSocket};
 use crate::call::CallError;
 use crate::gate::{Passage, Unconfirmed};
+use crate::id::Identity;
 use crate::instance::Object;
-use crate::instance::events::event;
 use crate::node::Node;
 use crate::object::Handler;
+use crate::observe::events::event;
+use crate::observe::turns;
 use crate::stub::RawStub;
 use crate::{BoxFuture, Call, Context, DurableObject, Error, ErrorKind, Handle, ObjectId};
 
@@ -37,6 +40,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 pub(crate) trait Home: Send + Sync {
     fn sockets(&self) -> &Sockets;
     fn node(&self) -> &Arc<Node>;
+    fn identity(&self) -> &Arc<Identity>;
     /// The object in words.
     fn label(&self) -> String;
     /// Handles a message: done when its turn is over. `None` if the class has no handler, as below.
@@ -52,6 +56,10 @@ impl<T: DurableObject> Home for Object<T> {
 
     fn node(&self) -> &Arc<Node> {
         Object::node(self)
+    }
+
+    fn identity(&self) -> &Arc<Identity> {
+        Object::identity(self)
     }
 
     fn label(&self) -> String {
@@ -101,7 +109,7 @@ async fn raise<T: DurableObject, A: Send + 'static>(
                 let reason = failure.to_string();
                 event!(
                     error,
-                    object.identity(),
+                    Object::identity(&object),
                     method,
                     reason,
                     "an event of a WebSocket was given up"
@@ -125,7 +133,7 @@ fn call<T: DurableObject, A: Send + 'static>(
     socket: &Arc<Shared>,
     slot: &Arc<Mutex<Option<A>>>,
 ) -> Call<T, (), Error> {
-    let identity = object.identity();
+    let identity = Object::identity(object);
     let id = ObjectId::new(identity.id, identity.name.get().cloned());
     let stub = RawStub::new(id, Ok(Arc::clone(object)));
     let (slot, socket) = (Arc::clone(slot), WebSocket::new(Arc::clone(socket)));
@@ -156,6 +164,8 @@ fn start<T: DurableObject, A>(
     let unconfirmed = Arc::<Unconfirmed>::default();
     let handle = ctx.handle().remembering(&unconfirmed);
     let handler = handler(handle, (socket.remembering(&unconfirmed), what));
+    // A peer's frame belongs to no span of this program.
+    let handler = turns::handler(ctx.identity(), method, &Span::none(), handler);
     let object = Arc::clone(ctx.object());
     ctx.once_committed(move |session| {
         // Nobody waits for it.
@@ -174,6 +184,6 @@ fn log<T: DurableObject>(object: &Object<T>, method: &'static str, failure: &Cal
     // Of a panic the turn has told already.
     if !matches!(failure, CallError::Panicked { .. }) {
         let reason = failure.to_string();
-        event!(error, object.identity(), method, reason, "a WebSocket handler failed");
+        event!(error, Object::identity(object), method, reason, "a WebSocket handler failed");
     }
 }
