@@ -203,8 +203,9 @@ impl Builder {
         self
     }
 
-    /// How much may wait to be written to one WebSocket, in bytes. Beyond it the peer reads too slowly: what waits is dropped, and the
-    /// socket closed with 1013. One message alone may be longer. Default: 4 MiB.
+    /// How much may wait to be written to one WebSocket, in bytes, 64 more for each message. Beyond it the peer reads too slowly: what
+    /// waits is dropped, and the socket closed with 1013. One message alone may be longer. While more than half of it waits, nothing is
+    /// read from the peer, so that one who only sends is not closed for that. Default: 4 MiB.
     pub fn websocket_queue_limit(mut self, bytes: usize) -> Self {
         self.sockets.queue_bytes_max = bytes;
         self

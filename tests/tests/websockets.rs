@@ -290,6 +290,19 @@ matrix! {
         assert_eq!(socket.recv().await.unwrap(), Message::from(&[0, 255, 16][..]));
     }
 
+    async fn who_sends_much_and_reads_as_it_comes_is_not_closed(bed) {
+        let runtime = start(&bed).await;
+        let socket = join(&runtime, "/join").await;
+        // Each answer is most of what may wait.
+        let long = |number: u32| format!("{number:0900}");
+        for number in 0..30 {
+            socket.send(format!("echo {}", long(number)));
+        }
+        for number in 0..30 {
+            assert_eq!(text(&socket).await, long(number));
+        }
+    }
+
     async fn sockets_are_found_by_their_tags_oldest_first(bed) {
         let runtime = start(&bed).await;
         let room = runtime.get::<Room>("a");

@@ -148,7 +148,8 @@ impl SocketDriver {
         next
     }
 
-    /// Gives the object what was read; the next is to be read when this comes back.
+    /// Gives the object what was read; the next is to be read when this comes back: when its turn is over, and not too much waits to
+    /// be written.
     pub async fn incoming(&self, frame: Incoming) {
         self.shared.busy();
         match frame {
@@ -162,6 +163,8 @@ impl SocketDriver {
             Incoming::Invalid { code, reason } => self.invalid(code, reason).await,
         }
         self.shared.idle();
+        // One who does not read what it is sent is not listened to: it would get more and more.
+        waiting(poll_fn(|task| self.shared.poll_room(task))).await;
     }
 
     async fn message(&self, message: Message) {

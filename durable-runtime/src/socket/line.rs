@@ -4,7 +4,8 @@
 //! - Exactly one close event: when the peer's close frame is read, or when the connection is lost before that.
 //! - What was sent is written in the order in which it was sent, each frame only when whatever holds it back (`H`)
 //!   lets it go, and nothing after the close frame. A close frame is written at most once.
-//! - What waits to be written is bounded by bytes, and a peer that is not there any more is found out.
+//! - What waits to be written is bounded by bytes: a peer that does not read is not read either, and what others send it beyond
+//!   the bound closes it. A peer that is not there any more is found out.
 
 use std::collections::VecDeque;
 use std::task::Poll;
@@ -133,6 +134,11 @@ impl<H> Line<H> {
     /// Whether messages of the peer still count.
     pub(super) fn listens(&self) -> bool {
         self.stage == Stage::Open
+    }
+
+    /// Whether so much waits to be written that nothing more is to be read: most of what is read is answered.
+    pub(super) fn is_crowded(&self, bytes_max: usize) -> bool {
+        self.queued_bytes > bytes_max / 2
     }
 
     /// Whether our own side has closed.

@@ -165,6 +165,9 @@ impl CloseFrame {
     }
 }
 
+/// What a message takes in a queue beside its own bytes, roughly.
+const PLACE_BYTES: usize = 64;
+
 /// What a transport writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outgoing {
@@ -179,10 +182,10 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
-    /// What it counts for in a queue, in bytes.
+    /// What it counts for in a queue, in bytes: its place there, too.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Outgoing::Text(bytes) | Outgoing::Binary(bytes) => bytes.len(),
+            Outgoing::Text(bytes) | Outgoing::Binary(bytes) => bytes.len() + PLACE_BYTES,
             Outgoing::Ping | Outgoing::Close(_) => 0,
         }
     }

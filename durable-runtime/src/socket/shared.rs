@@ -91,12 +91,14 @@ struct State {
     writer: Option<Waker>,
     /// Of whoever watches the time.
     watcher: Option<Waker>,
+    /// Of whoever would read, if less were to be written.
+    reader: Option<Waker>,
 }
 
 impl State {
     /// Who has to look again, to be woken outside of the lock.
-    fn all(&mut self) -> [Option<Waker>; 2] {
-        [self.writer.take(), self.watcher.take()]
+    fn all(&mut self) -> [Option<Waker>; 3] {
+        [self.writer.take(), self.watcher.take(), self.reader.take()]
     }
 }
 
@@ -115,6 +117,7 @@ impl Shared {
             auto_responded: None,
             writer: None,
             watcher: None,
+            reader: None,
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Shared { id, tags, node, identity, state: Mutex::new(state) }
@@ -181,11 +184,18 @@ impl Shared {
     /// # Errors
     /// When the object, or the runtime, has closed the socket.
     pub(super) fn send(&self, held: Held, frame: Outgoing) -> Result<()> {
-        let (now, bytes_max) = (self.now(), self.node.settings.sockets.queue_bytes_max);
+        let (now, bytes_max) = (self.now(), self.queue_bytes_max());
         let (sent, wakers) = {
             let mut state = self.state.lock();
             let sent = state.line.send(held, frame, bytes_max, now);
-            (sent, if sent == Sent::Overflowed { state.all() } else { [state.writer.take(), None] })
+            (
+                sent,
+                if sent == Sent::Overflowed {
+                    state.all()
+                } else {
+                    [state.writer.take(), None, None]
+                },
+            )
         };
         wake(wakers);
         match sent {
@@ -251,6 +261,8 @@ impl Shared {
         let now = self.now();
         let mut state = self.state.lock();
         let next = state.line.next(now, |held| held.poll(task));
+        let has_room = next.is_ready() && !state.line.is_crowded(self.queue_bytes_max());
+        let reader = if has_room { state.reader.take() } else { None };
         let replaced = match &next {
             // Also while a frame is held back: a ping may overtake it, and the connection may go.
             Poll::Pending => state.writer.replace(task.waker().clone()),
@@ -260,9 +272,25 @@ impl Shared {
         };
         drop(state);
         if next.is_ready() {
-            wake([replaced]);
+            wake([replaced, reader]);
         }
         next
+    }
+
+    /// Ready when more may be read.
+    pub(super) fn poll_room(&self, task: &Task<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if !state.line.is_crowded(self.queue_bytes_max()) {
+            return Poll::Ready(());
+        }
+        let replaced = state.reader.replace(task.waker().clone());
+        drop(state);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    fn queue_bytes_max(&self) -> usize {
+        self.node.settings.sockets.queue_bytes_max
     }
 
     /// What the time asks for. Wakes `task` when something else may have become due earlier.

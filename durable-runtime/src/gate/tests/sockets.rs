@@ -172,7 +172,7 @@ async fn who_reads_too_slowly_is_closed() {
     let bed = Bed::new();
     let object = bed.awake().await;
     let (socket, driver) = open(&object).await;
-    let megabyte = bytes::Bytes::from(vec![0; 1 << 20]);
+    let megabyte = bytes::Bytes::from(vec![0; (1 << 20) - 100]);
     let filling = |times: usize| {
         let (socket, megabyte) = (socket.clone(), megabyte.clone());
         call(&object, move |_, _| (0..times).try_for_each(|_| socket.send(megabyte.clone())))
@@ -211,6 +211,19 @@ async fn the_next_frame_is_read_when_the_turn_of_the_one_before_is_over() {
 }
 
 #[tokio::test]
+async fn nothing_is_read_while_much_is_to_be_written() {
+    let bed = Bed::new();
+    let object = bed.awake().await;
+    let (socket, driver) = open(&object).await;
+    let three_megabytes = bytes::Bytes::from(vec![0; 3 << 20]);
+    call(&object, move |_, _| socket.send(three_megabytes)).await.unwrap();
+    let mut reading = Box::pin(driver.incoming(Incoming::Heartbeat));
+    assert!(poll(&mut reading).is_pending());
+    assert!(leaving(&driver).is_ready());
+    assert!(poll(&mut reading).is_ready());
+}
+
+#[tokio::test]
 async fn a_shutdown_waits_until_clients_are_told_but_not_for_ever() {
     for is_written in [true, false] {
         let bed = Bed::new();
@@ -243,7 +256,7 @@ async fn who_comes_during_a_shutdown_is_sent_away() {
         let this = ctx.handle();
         ctx.wait_until(async move {
             entering.await.unwrap();
-            let accepted = this.turn(|object, ctx| accept(object, ctx)).await;
+            let accepted = this.turn(accept).await;
             hand_out.send(accepted.unwrap().1).unwrap();
         });
         Ok(())

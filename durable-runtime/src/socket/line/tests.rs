@@ -7,7 +7,7 @@ use super::*;
 use crate::{Error, ErrorKind};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const BYTES_MAX: usize = 40;
+const BYTES_MAX: usize = 10 * (4 + 64);
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
