@@ -15,9 +15,10 @@ use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
 use crate::observe::meters;
+use crate::socket::shared::SocketLimits;
 use crate::storage::Limits;
 use crate::time::{Clock, Time};
-use crate::{DurableObject, Error, ErrorKind, Handlers, Result, Runtime};
+use crate::{DurableObject, Error, ErrorKind, Result, Runtime};
 
 /// Calls of one object that may be without an answer, unless [`Builder::queue_limit`] says otherwise.
 pub const QUEUE_MAX: usize = 1_024;
@@ -30,6 +31,9 @@ pub const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Less would be looking at objects all the time.
 const IDLE_LIMIT_MIN: Duration = Duration::from_millis(4);
+
+/// Less would be pinging all the time.
+const IDLE_PING_MIN: Duration = Duration::from_millis(4);
 
 /// How long a gate may be closed, unless [`Builder::gate_limit`] says otherwise.
 pub const GATE_LIMIT: Duration = Duration::from_secs(30);
@@ -62,6 +66,7 @@ pub struct Builder {
     background_limit: Duration,
     alarm_limit: Duration,
     pace: PaceLimit,
+    sockets: SocketLimits,
     long_turn: Duration,
     resident_bytes_max: usize,
     writing: WriteLimits,
@@ -75,8 +80,6 @@ struct Registration {
     type_id: TypeId,
     name: &'static str,
     former: &'static [&'static str],
-    /// A handler that this version does not call.
-    uncalled: Option<&'static str>,
     make: fn(Arc<str>) -> Arc<dyn AnyClass>,
 }
 
@@ -95,6 +98,7 @@ impl Builder {
             background_limit: BACKGROUND_LIMIT,
             alarm_limit: ALARM_LIMIT,
             pace: PaceLimit::default(),
+            sockets: SocketLimits::default(),
             long_turn: LONG_TURN,
             resident_bytes_max: RESIDENT_BYTES_MAX,
             writing: WriteLimits::default(),
@@ -107,13 +111,12 @@ impl Builder {
     /// Makes the objects of class `T` available.
     ///
     /// What is wrong with a class is reported by [`start`](Builder::start): a name that another
-    /// registered class has, or a handler that this version of the runtime never calls.
+    /// registered class has.
     pub fn register<T: DurableObject>(mut self) -> Self {
         self.classes.push(Registration {
             type_id: TypeId::of::<T>(),
             name: T::CLASS,
             former: T::FORMER_CLASSES,
-            uncalled: uncalled_handler(&T::HANDLERS),
             make: |key| Arc::new(Class::<T>::new(key)),
         });
         self
@@ -184,6 +187,27 @@ impl Builder {
     /// window is full as well, up to 64 windows. Each such wait is a warning in the log.
     pub fn wake_limit(mut self, runs: u32, window: Duration) -> Self {
         self.pace = PaceLimit { runs_max: runs, window };
+        self
+    }
+
+    /// How long the peer of a WebSocket may be silent before it is asked, with a ping, whether it is still there; after as
+    /// long again without an answer the connection is dropped, and counts as lost. [`Duration::MAX`]: for ever. Default: 30 seconds.
+    pub fn websocket_idle_ping(mut self, silence: Duration) -> Self {
+        self.sockets.idle_ping = silence.max(IDLE_PING_MIN);
+        self
+    }
+
+    /// How long a message from the peer of a WebSocket may be, in bytes. A longer one closes the socket with 1009. Default: 32 MiB.
+    pub fn websocket_message_limit(mut self, bytes: usize) -> Self {
+        self.sockets.message_bytes_max = bytes;
+        self
+    }
+
+    /// How much may wait to be written to one WebSocket, in bytes, 64 more for each message. Beyond it the peer reads too slowly: what
+    /// waits is dropped, and the socket closed with 1013. One message alone may be longer. While more than half of it waits, nothing is
+    /// read from the peer, so that one who only sends is not closed for that. Default: 4 MiB.
+    pub fn websocket_queue_limit(mut self, bytes: usize) -> Self {
+        self.sockets.queue_bytes_max = bytes;
         self
     }
 
@@ -352,6 +376,7 @@ impl Builder {
             harness: self.harness,
             alarm_limit: self.alarm_limit,
             pace: self.pace,
+            sockets: self.sockets,
             long_turn: self.long_turn,
         };
         Ok((settings, Opened { engine, classes }, self.directory))
@@ -373,14 +398,6 @@ fn resolve(
     let mut keys: HashMap<Arc<str>, &Registration> = HashMap::new();
     for registration in registrations {
         let name = registration.name;
-        if let Some(handler) = registration.uncalled {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!(
-                    "class `{name}` has a handler `{handler}`, which this version of the runtime does not call yet; remove it"
-                ),
-            ));
-        }
         if classes.contains_key(&registration.type_id) {
             continue;
         }
@@ -406,17 +423,6 @@ fn resolve(
         classes.insert(registration.type_id, (registration.make)(key));
     }
     Ok(classes)
-}
-
-/// The name of a handler that the class has and nobody calls yet.
-fn uncalled_handler<T: DurableObject>(handlers: &Handlers<T>) -> Option<&'static str> {
-    [
-        ("websocket_message", handlers.websocket_message.is_some()),
-        ("websocket_close", handlers.websocket_close.is_some()),
-        ("websocket_error", handlers.websocket_error.is_some()),
-    ]
-    .into_iter()
-    .find_map(|(name, present)| present.then_some(name))
 }
 
 /// Half of the files that the process may open are for objects.

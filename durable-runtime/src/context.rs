@@ -19,6 +19,8 @@ use crate::node::Node;
 use crate::observe::events::event;
 use crate::observe::turns;
 use crate::rpc::Access;
+use crate::socket::changes;
+use crate::socket::home::Home;
 use crate::storage::{Kv, MigrationRun, Outcome, Sql, Store};
 use crate::stub::RawStub;
 use crate::{
@@ -66,6 +68,8 @@ pub struct Parts {
     identity: Arc<Identity>,
     class: &'static str,
     node: Arc<Node>,
+    /// The object, for its sockets.
+    home: Arc<dyn Home>,
     /// The turn's time, once somebody has asked for it.
     now: Cell<Option<SystemTime>>,
     /// Whether the turn's reply need not wait until the turn is durable.
@@ -191,6 +195,10 @@ impl Context {
         &self.parts.node
     }
 
+    pub(crate) fn home(&self) -> &Arc<dyn Home> {
+        &self.parts.home
+    }
+
     pub(crate) fn has_alarm_handler(&self) -> bool {
         self.parts.has_alarm_handler
     }
@@ -269,6 +277,7 @@ impl<T: DurableObject> Context<T> {
             identity,
             class: T::CLASS,
             node,
+            home: object.clone(),
             now: Cell::new(None),
             unconfirmed: Cell::new(false),
             background: RefCell::default(),
@@ -384,6 +393,7 @@ impl<T: DurableObject> Context<T> {
     pub(crate) fn begin_turn(&self, access: Access) {
         self.parts.base.parts.now.set(None);
         self.parts.base.parts.unconfirmed.set(false);
+        changes::begin();
         self.store().begin_turn(access);
     }
 
@@ -401,6 +411,7 @@ impl<T: DurableObject> Context<T> {
         let Parts { store, node, now, .. } = self.base_mut();
         // The clock is asked only if the time is stored: most reads never look.
         store.commit_turn(|| now.get().unwrap_or_else(|| node.settings.time.now()))?;
+        changes::commit(&self.object().sockets, || self.receipt());
         let gates = std::mem::take(self.base_mut().gates.get_mut());
         if !gates.is_empty() {
             gate::close(self.object(), session, self.store().receipt(), gates);
@@ -439,6 +450,7 @@ impl<T: DurableObject> Context<T> {
         let gates = std::mem::take(self.base_mut().gates.get_mut());
         let starts = std::mem::take(self.base_mut().starts.get_mut());
         dispose((background, gates, starts));
+        changes::roll_back();
         self.base_mut().store.rollback_turn();
     }
 }

@@ -1,11 +1,6 @@
-//! What handlers take and give.
-//!
-//! Only `fetch` and `alarm` are called so far; a class with another handler compiles and is refused by
-//! [`Builder::start`](crate::Builder::start), so that nobody waits for a call that never comes.
+//! What handlers take and give; what those of sockets do is in [`socket`](crate::socket).
 
 use std::time::SystemTime;
-
-use bytes::Bytes;
 
 use crate::Body;
 
@@ -24,38 +19,4 @@ pub struct AlarmInfo {
     pub is_retry: bool,
     /// The time the alarm was set for.
     pub scheduled_time: SystemTime,
-}
-
-/// A WebSocket that its object may sleep under. None can be made yet: sockets come with the network.
-#[derive(Debug)]
-pub enum WebSocket {}
-
-/// A WebSocket message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// A text message.
-    Text(String),
-    /// A binary message.
-    Binary(Bytes),
-}
-
-/// How a WebSocket was closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Close {
-    /// The close code; 1005 if there was none, 1006 if the connection was lost.
-    pub code: u16,
-    /// The peer's reason.
-    pub reason: String,
-    /// Whether the close handshake was made.
-    pub was_clean: bool,
-}
-
-/// Why a WebSocket failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-#[non_exhaustive]
-pub struct SocketError {
-    /// What happened.
-    pub message: String,
 }

@@ -30,6 +30,7 @@ mod rpc;
 mod runtime;
 mod schedule;
 mod schema;
+mod socket;
 mod storage;
 mod stub;
 mod sync;
@@ -49,7 +50,7 @@ pub use engine::{Check, CheckProgress, CheckReport, Problem, ProblemKind, Proble
 pub use error::{Constraint, Error, ErrorKind, Result};
 pub use gate_handle::GateHandle;
 pub use handle::Handle;
-pub use handlers::{AlarmInfo, Close, Message, Request, Response, SocketError, WebSocket};
+pub use handlers::{AlarmInfo, Request, Response};
 pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
 pub use namespace::Namespace;
 pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
@@ -57,6 +58,10 @@ pub use runtime::Runtime;
 pub use schedule::{
     Cron, CronIn, Every, FailedRun, Receiver, Recurrence, Schedule, TIMER_KEY_BYTES_MAX,
 };
+pub use socket::{Close, Message, SocketError, SocketState, Tags, WebSocket};
+pub use socket::{SOCKET_ATTACHMENT_BYTES_MAX, SOCKET_AUTO_RESPONSE_BYTES_MAX};
+pub use socket::{SOCKET_IDLE_PING, SOCKET_MESSAGE_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX};
+pub use socket::{SOCKET_TAG_BYTES_MAX, SOCKET_TAGS_MAX, SOCKETS_MAX};
 pub use storage::{
     ColumnIndex, Cursor, DeadLetter, FailedAlarm, Migration, Params, Row, Sql, ToSql, Value,
 };
@@ -64,6 +69,12 @@ pub use storage::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use storage::{Kv, KvKeys, KvList, KvRange, Outcome, Rollback};
 pub use stub::{Fetch, ObjectStub};
 pub use wire::MESSAGE_BYTES_MAX;
+
+/// What a transport of WebSockets needs: a server that calls `fetch` over a network. Not for users of objects.
+#[doc(hidden)]
+pub mod transport {
+    pub use crate::socket::{CloseFrame, Incoming, Outgoing, PendingSocket, SocketDriver};
+}
 
 /// What `#[durable_object]` expands to. Not for people: it may change with any version.
 #[doc(hidden)]

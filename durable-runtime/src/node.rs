@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call::Failure;
 use crate::engine::{Engine, ObjectKey};
@@ -25,6 +26,7 @@ use crate::instance::watch::Watch;
 use crate::instance::work::Woken;
 use crate::instance::{Object, chain, idle};
 use crate::observe::events::note;
+use crate::socket::shared::SocketLimits;
 use crate::storage::Limits;
 use crate::time::Time;
 use crate::wake::Trouble;
@@ -56,7 +58,12 @@ pub(crate) struct Settings {
     pub(crate) alarm_limit: Duration,
     /// How often an object may wake itself.
     pub(crate) pace: PaceLimit,
+    /// Of each WebSocket.
+    pub(crate) sockets: SocketLimits,
 }
+
+/// How long a shutdown waits until clients are told of it.
+const GOODBYE_WAIT: Duration = Duration::from_secs(5);
 
 /// The shared part of a runtime.
 pub(crate) struct Node {
@@ -73,6 +80,8 @@ pub(crate) struct Node {
     /// The task that wakes objects.
     waking: TaskTracker,
     waker: Mutex<Option<AbortHandle>>,
+    /// The connections of WebSockets whose close frame is not written.
+    connections: TaskTracker,
     /// With objects that could not be woken.
     pub(crate) trouble: Trouble,
     closing: AtomicBool,
@@ -100,6 +109,7 @@ impl Node {
             tasks: TaskTracker::new(),
             waking: TaskTracker::new(),
             waker: Mutex::default(),
+            connections: TaskTracker::new(),
             trouble: Trouble::default(),
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
@@ -166,6 +176,15 @@ impl Node {
         };
     }
 
+    /// Runs a task that ends by itself when the runtime does.
+    #[cfg(feature = "testing")]
+    pub(crate) fn spawn_unwaited(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match &self.settings.harness.activity {
+            None => self.executor.spawn(task),
+            Some(activity) => self.executor.spawn(activity.watch(task)),
+        };
+    }
+
     /// Takes note of an object that has an instance now.
     pub(crate) fn admit<T: DurableObject>(self: &Arc<Self>, object: Arc<Object<T>>) {
         let limit = self.settings.idle_limit;
@@ -228,6 +247,9 @@ impl Node {
         let _ending = self.ending.lock().await;
         // It may be about to start a task, and holds the engine meanwhile.
         self.waking.wait().await;
+        if self.engine().is_some() {
+            self.close_sockets().await;
+        }
         // A turn that ends on its caller's task may start a drain task or a background future
         // after the last wait, so: until one whole round finds nobody at work.
         loop {
@@ -248,12 +270,43 @@ impl Node {
         }
     }
 
+    /// A WebSocket has a connection, for as long as the result lives.
+    pub(crate) fn connection(&self) -> TaskTrackerToken {
+        self.connections.token()
+    }
+
+    /// Closes all WebSockets, and waits a while until their clients are told.
+    async fn close_sockets(&self) {
+        self.classes.values().for_each(|class| class.close_sockets());
+        self.connections.close();
+        let mut told = pin!(self.connections.wait());
+        let mut patience = pin!(self.settings.time.sleep(GOODBYE_WAIT));
+        let mut cut = pin!(self.cut.wait());
+        let is_over = poll_fn(|task| {
+            if told.as_mut().poll(task).is_ready() {
+                return Poll::Ready(true);
+            }
+            let is_over =
+                patience.as_mut().poll(task).is_ready() || cut.as_mut().poll(task).is_ready();
+            if is_over { Poll::Ready(false) } else { Poll::Pending }
+        });
+        if !is_over.await {
+            note!(warn, "not all WebSockets could be told of the shutdown");
+        }
+    }
+
+    /// Drops the connections of all WebSockets, as the end of a process does.
+    pub(crate) fn drop_sockets(&self) {
+        self.classes.values().for_each(|class| class.drop_sockets());
+    }
+
     /// The runtime is gone without a shutdown: idle instances go now, others when their turn ends.
     pub(crate) fn abandon(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.abandoned.store(true, Ordering::Relaxed);
         self.residents.stop_sweeping();
         self.stop_waking();
+        self.drop_sockets();
         self.close_all();
         self.engine.lock().take();
     }

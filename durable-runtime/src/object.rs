@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::handlers::{AlarmInfo, Close, Message, Request, Response, SocketError, WebSocket};
+use crate::handlers::{AlarmInfo, Request, Response};
 use crate::rpc::{MethodDescription, WireReply};
+use crate::socket::{Close, Message, SocketError, WebSocket};
 use crate::stub::RawStub;
 use crate::wire::{Decoder, WireError};
 use crate::{Context, Handle, Migration, Result};

@@ -33,6 +33,7 @@
 
 mod clock;
 mod directory;
+mod socket;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -51,12 +52,14 @@ use crate::storage::millis;
 use crate::stub::RawStub;
 use crate::time::Time;
 use crate::{
-    Builder, CallError, Context, DurableObject, Error, ErrorKind, ObjectId, ObjectStub, Result,
-    Runtime,
+    Builder, CallError, Context, DurableObject, Error, ErrorKind, ObjectId, ObjectStub, Request,
+    Result, Runtime,
 };
+use crate::{socket as sockets, transport::PendingSocket};
 
 use clock::TestClock;
 use directory::TestDirectory;
+pub use socket::TestSocket;
 
 /// How long a handler may wait for something that is not the runtime's, in real time, unless
 /// [`TestBuilder::patience`] says otherwise.
@@ -326,6 +329,31 @@ impl TestRuntime {
         raw(stub)?.turn("run_in_object", code).await.map_err(CallError::flatten)
     }
 
+    /// Sends a request for a WebSocket to the object's `fetch`, and gives the client's end of it. The headers that a client adds by itself are added.
+    /// The connection is there until one end closes it: [`restart`](TestRuntime::restart) closes it with 1012, and [`crash`](TestRuntime::crash) drops it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] with the status when the object does not answer with 101, and the runtime's error when it does not answer.
+    pub async fn connect<T: DurableObject>(
+        &self,
+        stub: &impl ObjectStub<T>,
+        mut request: Request,
+    ) -> Result<TestSocket> {
+        sockets::complete(&mut request);
+        let response = raw(stub)?.fetch(request).await;
+        let mut response = response.map_err(|failure| Error::from(failure.widen::<Error>()))?;
+        let status = response.status();
+        let driver = PendingSocket::take(&mut response)
+            .filter(|_| status == http::StatusCode::SWITCHING_PROTOCOLS);
+        let Some(driver) = driver else {
+            let text = format!("the object has accepted no WebSocket: it answered {status}");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        };
+        let socket = TestSocket::new(self.patience, clock::real_time());
+        self.runtime().node().spawn_unwaited(socket.carry(driver));
+        Ok(socket)
+    }
+
     /// Ends the runtime gracefully and starts it again on the same data. Stubs of before fail with
     /// [`CallError::ShutDown`]; take new ones.
     ///
@@ -354,6 +382,7 @@ impl TestRuntime {
     ///   kept; new, renamed and removed files stay. The catalogue, which is a cache, is kept as it is.
     /// - Handlers, background futures and gates are dropped at their next `.await`, and nobody is answered: who waits gets an error. A turn
     ///   that runs is waited for, and its commit fails.
+    /// - The connections of WebSockets are dropped, without a close frame.
     /// - Stubs of before fail with [`CallError::ShutDown`]; take new ones. The clock goes on from where it was.
     ///
     /// # Errors
@@ -363,6 +392,7 @@ impl TestRuntime {
         self.running.disk.cut_power().map_err(|error| {
             Error::new(ErrorKind::Storage, format!("cannot take back what was not synced: {error}"))
         })?;
+        self.runtime().node().drop_sockets();
         self.runtime().shutdown_within(Duration::ZERO).await?;
         self.running = self.bed.start().await?;
         Ok(())

@@ -36,8 +36,9 @@ pub use durable_http as http;
 /// What most programs need: `use durable::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        After, AlarmInfo, At, CallError, Context, Cron, CronIn, DurableObject, Every, Handle,
-        Migration, Namespace, Request, Response, Result, Runtime, durable_object,
+        After, AlarmInfo, At, CallError, Close, Context, Cron, CronIn, DurableObject, Every,
+        Handle, Message, Migration, Namespace, Request, Response, Result, Runtime, WebSocket,
+        durable_object,
     };
 }
 
@@ -63,6 +64,9 @@ pub mod guide {
     pub mod messages {}
     #[doc = include_str!("../../docs/observability.md")]
     pub mod observability {}
+
+    #[doc = include_str!("../../docs/websockets.md")]
+    pub mod websockets {}
 
     #[doc = include_str!("../../docs/differences.md")]
     pub mod differences {}

@@ -1,7 +1,7 @@
 //! Classes, ids, names, and where an object is found again.
 
 use durable::prelude::*;
-use durable::{Close, ErrorKind, Jurisdiction, LocationHint, ObjectId, WebSocket};
+use durable::{ErrorKind, Jurisdiction, LocationHint, ObjectId};
 use durable_tests::matrix;
 
 #[derive(Default)]
@@ -53,18 +53,6 @@ mod other {
         pub fn get(&self, ctx: &Context) -> Result<Option<i64>> {
             ctx.kv().get("value")
         }
-    }
-
-    #[derive(Default)]
-    pub(super) struct Listener;
-
-    #[durable_object]
-    impl Listener {
-        fn websocket_close(&mut self, _: &Context<Self>, _: WebSocket, _: Close) -> Result<()> {
-            Ok(())
-        }
-
-        pub fn ping(&self) {}
     }
 }
 
@@ -166,12 +154,6 @@ matrix! {
         bed.builder().register::<Room>().register::<Room>().start().await.unwrap();
     }
 
-    async fn a_handler_that_nobody_calls_yet_is_refused(bed) {
-        let refused = bed.builder().register::<other::Listener>().start().await.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Invalid);
-        assert!(refused.message().contains("`websocket_close`"), "{refused}");
-    }
-
     async fn a_renamed_class_keeps_its_objects(bed) {
         let runtime = bed.builder().register::<Room>().start().await.unwrap();
         let id = runtime.namespace::<Room>().id_from_name("lobby").unwrap().to_string();
@@ -185,9 +167,6 @@ matrix! {
     }
 
     async fn an_id_can_be_stored_and_is_checked_when_it_is_used(bed) {
-        let runtime =
-            bed.builder().register::<Room>().register::<other::Listener>().start().await;
-        drop(runtime);
         let runtime = bed.builder().register::<Room>().start().await.unwrap();
         let rooms = runtime.namespace::<Room>();
         let id = rooms.id_from_name("lobby").unwrap();

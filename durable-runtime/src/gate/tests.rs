@@ -3,6 +3,7 @@
 mod closed;
 mod disk;
 mod messages;
+mod sockets;
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
 use crate::object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 use crate::rpc::{MethodDescription, WireReply};
+use crate::socket::shared::SocketLimits;
 use crate::stub::RawStub;
 use crate::time::Time;
 use crate::wire::{Decoder, WireError};
@@ -51,8 +53,11 @@ impl DurableObject for Counter {
         sql: &[],
         apply: |db| db.execute_batch("CREATE TABLE t (x)"),
     }];
-    const HANDLERS: Handlers<Self> =
-        Handlers { fetch: Some(Handler::Async(run_script)), ..Handlers::NONE };
+    const HANDLERS: Handlers<Self> = Handlers {
+        fetch: Some(Handler::Async(run_script)),
+        websocket_message: Some(Handler::Async(sockets::handle_message)),
+        ..Handlers::NONE
+    };
 
     fn construct(ctx: &Context<Self>) -> Result<Self> {
         if ctx.name() == Some("forgetful") {
@@ -139,6 +144,7 @@ fn node(engine: Arc<dyn Engine>, time: Time) -> Node {
         harness: Harness::default(),
         alarm_limit: Duration::MAX,
         pace: PaceLimit::default(),
+        sockets: SocketLimits::default(),
     };
     let classes = HashMap::from([(TypeId::of::<Counter>(), class)]);
     Node::new(settings, engine, classes, tokio::runtime::Handle::current())

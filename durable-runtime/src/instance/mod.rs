@@ -39,6 +39,7 @@ use crate::id::Identity;
 use crate::node::Node;
 pub(crate) use crate::observe::events;
 use crate::observe::meters::{ClassMeters, ResidentMeter};
+use crate::socket::Sockets;
 use crate::{Context, DurableObject};
 
 use events::event;
@@ -80,6 +81,8 @@ pub(crate) struct Object<T: DurableObject> {
     is_outlived: AtomicBool,
     /// What it does by itself.
     pub(crate) duties: Mutex<Duties>,
+    /// Those that are open, whether or not it has an instance.
+    pub(crate) sockets: Sockets,
     /// Whether it is in the ring of [`registry::Residents`].
     listed: AtomicBool,
 }
@@ -118,6 +121,7 @@ impl<T: DurableObject> Object<T> {
             used: AtomicBool::new(true),
             is_outlived: AtomicBool::new(false),
             duties: Mutex::default(),
+            sockets: Sockets::default(),
             listed: AtomicBool::new(false),
         }
     }

@@ -100,6 +100,10 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     fn is_busy(&self) -> bool;
     /// Ends all objects in which nobody runs; `false` if somebody does.
     fn close_all(&self) -> bool;
+    /// Closes all WebSockets of all objects: clients are told to come back.
+    fn close_sockets(&self);
+    /// Drops all connections of all objects, without a word.
+    fn drop_sockets(&self);
     /// Evicts all objects that nothing needs; `false` if there are others.
     #[cfg(feature = "testing")]
     fn evict_all(&self) -> bool;
@@ -138,6 +142,14 @@ impl<T: DurableObject> AnyClass for Class<T> {
     fn close_all(&self) -> bool {
         // Not `all`, which would stop at the first busy one.
         self.objects().iter().filter(|object| !object.close()).count() == 0
+    }
+
+    fn close_sockets(&self) {
+        self.objects().iter().for_each(|object| object.sockets.close_all());
+    }
+
+    fn drop_sockets(&self) {
+        self.objects().iter().for_each(|object| object.sockets.drop_all());
     }
 
     #[cfg(feature = "testing")]

@@ -22,6 +22,7 @@ pub use range::KvRange;
 pub(crate) use self::limits::KeyLimits;
 use self::list::Cursor;
 use self::value::{decode, encode, unreadable};
+pub(crate) use self::value::{read_message, write_message};
 use super::Store;
 use crate::Result;
 

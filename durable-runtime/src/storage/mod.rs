@@ -38,6 +38,7 @@ pub use cursor::Cursor;
 pub use dead_letters::DeadLetter;
 pub use kv::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use kv::{Kv, KvKeys, KvList, KvRange};
+pub(crate) use kv::{read_message, write_message};
 pub(crate) use limits::Limits;
 pub use live::{ColumnIndex, Row};
 pub use migration::Migration;

@@ -23,15 +23,13 @@ pub(super) fn encode(
     bytes_max: usize,
 ) -> Result<Vec<u8>> {
     let mut bytes = vec![FORMAT];
-    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
-    serializer.unstable_set_max_depth(DEPTH_MAX);
     let unwritable = |reason: &dyn fmt::Display| {
         Error::new(
             ErrorKind::Encoding,
             format!("the value for key {key:?} cannot be stored: {reason}"),
         )
     };
-    value.serialize(&mut serializer).map_err(|error| unwritable(&error))?;
+    append_message(value, &mut bytes).map_err(|reason| unwritable(&reason))?;
     let total = key.len() + bytes.len();
     if total > bytes_max {
         return Err(Error::new(
@@ -52,8 +50,21 @@ pub(super) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> 
     read_message(message).map_err(|reason| unreadable::<T>(key, &describe(message), &reason))
 }
 
-/// Reads one MessagePack value that takes up all the bytes.
-fn read_message<T: DeserializeOwned>(message: &[u8]) -> Result<T, String> {
+/// Writes one `MessagePack` value, with field names.
+pub(crate) fn write_message(value: &(impl Serialize + ?Sized)) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    append_message(value, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn append_message(value: &(impl Serialize + ?Sized), bytes: &mut Vec<u8>) -> Result<(), String> {
+    let mut serializer = rmp_serde::Serializer::new(bytes).with_struct_map();
+    serializer.unstable_set_max_depth(DEPTH_MAX);
+    value.serialize(&mut serializer).map_err(|error| error.to_string())
+}
+
+/// Reads one `MessagePack` value that takes up all the bytes.
+pub(crate) fn read_message<T: DeserializeOwned>(message: &[u8]) -> Result<T, String> {
     let mut rest = message;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
     deserializer.set_max_depth(DEPTH_MAX);

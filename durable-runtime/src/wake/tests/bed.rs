@@ -18,6 +18,7 @@ use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
 use crate::object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 use crate::rpc::{MethodDescription, WireReply};
+use crate::socket::shared::SocketLimits;
 pub(super) use crate::storage::alarm::time_of as at;
 use crate::storage::millis;
 use crate::stub::RawStub;
@@ -198,6 +199,7 @@ impl Bed {
             long_turn: Duration::MAX,
             alarm_limit: Duration::from_mins(15),
             pace: PaceLimit::default(),
+            sockets: SocketLimits::default(),
             harness: Harness::default(),
         };
         let engine = Arc::new(opened.await.unwrap().unwrap());

@@ -1,0 +1,80 @@
+//! The sockets of one object. They belong to the object, not to its instance, so they outlive evictions and resets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::message::CloseFrame;
+use super::shared::{Held, Shared};
+
+/// A text that is answered without waking the object.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct AutoResponse {
+    pub(super) request: Box<str>,
+    pub(super) response: Bytes,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// From the oldest to the youngest.
+    open: BTreeMap<u64, Arc<Shared>>,
+    auto_response: Option<Arc<AutoResponse>>,
+}
+
+impl Sockets {
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().open.len()
+    }
+
+    /// Those with this tag, or all, from the oldest to the youngest.
+    pub(super) fn list(&self, tag: Option<&str>) -> Vec<Arc<Shared>> {
+        let inner = self.0.lock();
+        let wanted = |socket: &&Arc<Shared>| tag.is_none_or(|tag| socket.has_tag(tag));
+        inner.open.values().filter(wanted).cloned().collect()
+    }
+
+    pub(super) fn insert(&self, socket: Arc<Shared>) {
+        self.0.lock().open.insert(socket.id, socket);
+    }
+
+    pub(super) fn remove(&self, id: u64) {
+        let removed = self.0.lock().open.remove(&id);
+        // Not under the lock.
+        drop(removed);
+    }
+
+    pub(super) fn auto_response(&self) -> Option<Arc<AutoResponse>> {
+        self.0.lock().auto_response.clone()
+    }
+
+    pub(super) fn set_auto_response(&self, auto_response: Option<Arc<AutoResponse>>) {
+        let replaced = std::mem::replace(&mut self.0.lock().auto_response, auto_response);
+        drop(replaced);
+    }
+
+    /// Closes all, because the runtime shuts down.
+    pub(crate) fn close_all(&self) {
+        for socket in self.list(None) {
+            socket.close(Held::No, restart());
+        }
+    }
+
+    /// Drops all connections, as if the process had ended.
+    pub(crate) fn drop_all(&self) {
+        for socket in self.list(None) {
+            let _ = socket.lose("the runtime is gone");
+            self.remove(socket.id);
+        }
+    }
+}
+
+/// What clients are told at a shutdown: to come back.
+pub(super) fn restart() -> CloseFrame {
+    CloseFrame::of_runtime(1012, "service restart")
+}
