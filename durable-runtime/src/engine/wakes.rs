@@ -75,12 +75,21 @@ struct State {
     /// All before the horizon that are not taken or put off.
     window: Queue,
     horizon: Horizon,
-    /// Taken and not given back, each with what its object wants now.
-    taken: HashMap<ObjectKey, Option<i64>>,
+    /// Taken and not given back.
+    taken: HashMap<ObjectKey, Taken>,
     /// Not to be found before a time that is later than their own.
     put_off: Queue,
     /// Woken when something is due earlier than before.
     waiter: Option<Waker>,
+}
+
+/// What an object wants that is taken.
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    /// What its last commit says.
+    Wants(Option<i64>),
+    /// It was put off until this time, and has committed nothing since.
+    PutOff(i64),
 }
 
 /// How far the window reaches.
@@ -172,8 +181,8 @@ impl Wakes {
                 Err(_) => break,
                 Ok(()) => {}
             }
-            let Some((time, object)) = state.take_first(now) else { break };
-            state.taken.insert(object.clone(), Some(time));
+            let Some((taken, (time, object))) = state.take_first(now) else { break };
+            state.taken.insert(object.clone(), taken);
             due.push((time, object));
         }
         Ok(due)
@@ -182,8 +191,11 @@ impl Wakes {
     /// Lets a taken object be found again.
     pub(crate) fn give_back(&self, object: &ObjectKey) {
         self.change(|state| {
-            if let Some(Some(time)) = state.taken.remove(object) {
-                state.place((time, object.clone()));
+            match state.taken.remove(object) {
+                Some(Taken::Wants(Some(time))) => state.place((time, object.clone())),
+                // Not into the window, which may end before: by its own time it is not found again.
+                Some(Taken::PutOff(time)) => state.put_off.insert((time, object.clone())),
+                Some(Taken::Wants(None)) | None => {}
             }
         });
     }
@@ -237,7 +249,7 @@ impl State {
         self.changes += 1;
         self.changed.insert(object.clone(), Change { wake, number: self.changes });
         if let Some(wanted) = self.taken.get_mut(object) {
-            *wanted = time;
+            *wanted = Taken::Wants(time);
             return;
         }
         self.window.remove(object);
@@ -267,16 +279,15 @@ impl State {
         earliest.filter(|time| *time != NEVER)
     }
 
-    fn take_first(&mut self, now: i64) -> Option<Due> {
+    fn take_first(&mut self, now: i64) -> Option<(Taken, Due)> {
         let is_put_off = self
             .put_off
             .first()
             .is_some_and(|put_off| self.window.first().is_none_or(|first| put_off.0 < first.0));
         let queue = if is_put_off { &mut self.put_off } else { &mut self.window };
-        if queue.first()?.0 > now {
-            return None;
-        }
-        queue.take_first()
+        let due = queue.first().filter(|due| due.0 <= now)?.clone();
+        queue.remove(&due.1);
+        Some((if is_put_off { Taken::PutOff(due.0) } else { Taken::Wants(Some(due.0)) }, due))
     }
 
     /// Moves the horizon on until somebody is before it, or nobody is left.

@@ -37,12 +37,6 @@ impl Queue {
         self.ordered.last()
     }
 
-    pub(super) fn take_first(&mut self) -> Option<Due> {
-        let due = self.ordered.pop_first()?;
-        self.times.remove(&due.1);
-        Some(due)
-    }
-
     pub(super) fn take_last(&mut self) -> Option<Due> {
         let due = self.ordered.pop_last()?;
         self.times.remove(&due.1);

@@ -106,6 +106,29 @@ fn who_is_put_off_comes_then_or_when_it_commits_an_earlier_time() {
 }
 
 #[test]
+fn who_was_put_off_and_is_given_back_unchanged_is_found_among_many() {
+    let (wakes, rows) = (Wakes::default(), Rows::default());
+    wakes.set(&object(0), Some(0));
+    assert_eq!(wakes.take_due(&rows, 0, 1).unwrap().len(), 1);
+    wakes.put_off(&object(0), 10);
+    assert_eq!(times(&wakes.take_due(&rows, 10, 1).unwrap()), [10]);
+    // More than the window holds, so that it ends before the time of who is taken.
+    let many = u32::try_from(WINDOW_MAX).unwrap() + 1;
+    for number in 1..=many {
+        wakes.set(&object(number), Some(5));
+    }
+    wakes.give_back(&object(0));
+    let mut found = Vec::new();
+    while let due = wakes.take_due(&rows, 10, 1).unwrap()
+        && !due.is_empty()
+    {
+        found.extend(due);
+    }
+    assert_eq!(found.len(), WINDOW_MAX + 2);
+    assert!(found.contains(&(10, object(0))));
+}
+
+#[test]
 fn work_that_was_given_up_is_known_before_and_after_it_is_written() {
     let (wakes, rows) = (Wakes::default(), Rows::default());
     let class = object(1).class;
