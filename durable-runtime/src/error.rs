@@ -3,9 +3,13 @@
 //! It is plain data (a kind and a message), so it can travel in a reply: the first method
 //! that anybody writes returns `durable::Result<T>`.
 
+use std::cell::Cell;
 use std::fmt;
 
+use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
+
+use crate::observe::events::note;
 
 /// `Result` with [`Error`] as its error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -21,7 +25,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert_eq!(error.kind(), ErrorKind::Other);
 /// assert_eq!(error.to_string(), "the shop is closed");
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -135,6 +139,55 @@ impl Error {
     #[must_use]
     pub fn context(self, context: impl fmt::Display) -> Self {
         Error { message: format!("{context}: {}", self.message), ..self }
+    }
+}
+
+thread_local! {
+    static FOR_STRANGERS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Writes values of the user's for somebody who may not know how the object stores its data: what an [`Error`] in
+/// them says about SQL, files or rows is withheld, and stands in the log.
+#[cfg(feature = "json")]
+pub(crate) fn for_strangers<V>(write: impl FnOnce() -> V) -> V {
+    struct Mark(bool);
+    impl Drop for Mark {
+        fn drop(&mut self) {
+            FOR_STRANGERS.set(self.0);
+        }
+    }
+    let _mark = Mark(FOR_STRANGERS.replace(true));
+    write()
+}
+
+impl Error {
+    /// The message as a stranger may read it: the user's own, and ours where it tells nothing of what is stored.
+    pub(crate) fn message_for_strangers(&self) -> &str {
+        match self.kind {
+            ErrorKind::Other
+            | ErrorKind::Invalid
+            | ErrorKind::Limit
+            | ErrorKind::NotFound
+            | ErrorKind::Overloaded
+            | ErrorKind::TimedOut
+            | ErrorKind::ShutDown => &self.message,
+            _ => "the object's log says what happened",
+        }
+    }
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut message = self.message.as_str();
+        if FOR_STRANGERS.get() && self.message_for_strangers() != message {
+            note!(warn, kind = ?self.kind, reason = message, "an error was sent out without its text");
+            message = self.message_for_strangers();
+        }
+        let mut error = serializer.serialize_struct("Error", 3)?;
+        error.serialize_field("kind", &self.kind)?;
+        error.serialize_field("message", message)?;
+        error.serialize_field("constraint", &self.constraint)?;
+        error.end()
     }
 }
 

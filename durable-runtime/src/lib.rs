@@ -29,6 +29,7 @@ mod outbox;
 mod rpc;
 mod runtime;
 mod schedule;
+mod schema;
 mod socket;
 mod storage;
 mod stub;
@@ -78,9 +79,14 @@ pub mod transport {
 /// What `#[durable_object]` expands to. Not for people: it may change with any version.
 #[doc(hidden)]
 pub mod __private {
+    #[doc(hidden)]
+    pub use crate::__schema_of as schema_of;
     pub use crate::object::*;
     pub use crate::rpc::*;
+    pub use crate::schema::*;
     pub use crate::stub::{ObjectStub, RawStub};
+    #[cfg(feature = "json")]
+    pub use crate::wire::json::{Argument, Given, Refusal};
     pub use crate::wire::{Decoder, Encoder, WireError};
     pub use crate::{
         BoxFuture, Call, Context, DurableObject, Error, Fetch, Handle, Handler, Handlers,

@@ -77,6 +77,12 @@ impl<T: DurableObject> Namespace<T> {
         Ok(id)
     }
 
+    /// Whether the class is registered, and if not, how to do that.
+    #[doc(hidden)]
+    pub fn check_registered(&self) -> Result<()> {
+        self.class.as_ref().map(|_| ()).map_err(|error| Error::clone(error))
+    }
+
     fn check(&self, id: &ObjectId<T>) -> Result<()> {
         if !id.raw().belongs_to(self.key()) {
             let message = format!("{id} is not an id of class `{}`", T::CLASS);
@@ -96,6 +102,12 @@ impl<T: DurableObject> Namespace<T> {
     /// An id of another class gives a stub whose calls fail with
     /// [`CallError::NotFound`](crate::CallError::NotFound).
     pub fn get(&self, id: &ObjectId<T>) -> T::Stub {
+        T::stub(self.raw_stub(id))
+    }
+
+    /// The stub inside the typed one, for gateways that know names and no types.
+    #[doc(hidden)]
+    pub fn raw_stub(&self, id: &ObjectId<T>) -> RawStub<T> {
         let object = match (&self.class, self.check(id)) {
             (Err(unregistered), _) => Err(Error::clone(unregistered)),
             (_, Err(foreign)) => Err(foreign),
@@ -105,7 +117,7 @@ impl<T: DurableObject> Namespace<T> {
             // The first hint stays, as on Cloudflare.
             let _ = object.identity().requested_hint.set(hint);
         }
-        T::stub(RawStub::new(id.clone(), object))
+        RawStub::new(id.clone(), object)
     }
 
     /// A stub of the object with this name.

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::handlers::{AlarmInfo, Request, Response};
-use crate::rpc::{MethodInfo, WireReply};
+use crate::rpc::{MethodDescription, WireReply};
 use crate::socket::{Close, Message, SocketError, WebSocket};
 use crate::stub::RawStub;
-use crate::wire::WireError;
+use crate::wire::{Decoder, WireError};
 use crate::{Context, Handle, Migration, Result};
 
 /// A class of durable objects. Implemented by `#[durable_object]`, never by hand.
@@ -26,7 +26,7 @@ pub trait DurableObject: Sized + ObjectValue + 'static {
     /// Names under which this class was stored before (`renamed_from`).
     const FORMER_CLASSES: &'static [&'static str];
     /// The business methods, in source order.
-    const METHODS: &'static [MethodInfo];
+    const METHODS: &'static [MethodDescription];
     /// The migrations, from 1 upwards without gaps.
     const MIGRATIONS: &'static [MigrationInfo];
     /// The handlers that the class has.
@@ -35,7 +35,8 @@ pub trait DurableObject: Sized + ObjectValue + 'static {
     /// Makes an instance. Runs as a turn, after the migrations, at every activation.
     fn construct(ctx: &Context<Self>) -> Result<Self>;
 
-    /// Runs the method named `method` on arguments in wire form.
+    /// Runs the method named `method` on arguments that `input` reads, and writes the reply in the
+    /// form of the arguments.
     ///
     /// # Errors
     /// When there is no such method, or the arguments or the reply cannot be read or written.
@@ -43,7 +44,7 @@ pub trait DurableObject: Sized + ObjectValue + 'static {
         &mut self,
         ctx: &Context<Self>,
         method: &str,
-        arguments: &[u8],
+        input: &mut Decoder<'_>,
     ) -> Result<WireReply, WireError>;
 
     /// Wraps an untyped stub.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::schema::TypeSchema;
 use crate::wire::{Decoder, Encoder, WireError};
 use crate::{Context, DurableObject, Error};
 
@@ -284,6 +285,32 @@ pub struct MethodInfo {
     pub access: Access,
 }
 
+/// A business method as the class descriptor tells it: what must be known to call it without its stub.
+#[derive(Clone, Copy, Debug)]
+pub struct MethodDescription {
+    /// Name and access.
+    pub info: MethodInfo,
+    /// Its doc comment, line by line.
+    pub docs: &'static [&'static str],
+    /// What it takes, in order.
+    pub arguments: &'static [ArgumentDescription],
+    /// The form of its value.
+    pub reply: TypeSchema,
+    /// The form of its own error.
+    pub error: TypeSchema,
+}
+
+/// An argument of a [`MethodDescription`].
+#[derive(Clone, Copy, Debug)]
+pub struct ArgumentDescription {
+    /// Its name in the source; `r#type` is `type`.
+    pub name: &'static str,
+    /// Whether its type is written as an `Option`, so that it may be left out.
+    pub is_optional: bool,
+    /// The form of its value.
+    pub schema: TypeSchema,
+}
+
 /// One business method as a stub calls it: typed for a caller in this process, and able to take the wire form.
 ///
 /// `A` is a tuple of the owned arguments.
@@ -321,16 +348,17 @@ type Read<T> = fn(&mut Decoder<'_>) -> Result<T, WireError>;
 /// Both take the functions and not the traits: a bound here would be a second error, with a note that
 /// points into this file, for every type that lacks a derive.
 impl WireReply {
-    /// Puts the outcome of a method into wire form.
+    /// Puts the outcome of a method into wire form, into the message that
+    /// [`Decoder::finish`] has begun.
     ///
     /// # Errors
     /// When the value or the error cannot be written.
     pub fn write<R, E>(
         outcome: Result<R, E>,
+        mut out: Encoder,
         write_ok: Write<R>,
         write_error: Write<E>,
     ) -> Result<Self, WireError> {
-        let mut out = Encoder::new();
         match outcome {
             Ok(value) => write_ok(&value, &mut out).map(|()| WireReply::Ok(out.finish())),
             Err(error) => {

@@ -1,6 +1,7 @@
 //! The runtime: one data directory, opened by one program at a time, and the objects in it.
 
 use std::fmt;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +102,12 @@ impl Runtime {
         self.check_may_wait()?;
         self.owner.node.shut_down_within(patience).await;
         Ok(())
+    }
+
+    /// Waits for so long on the runtime's clock, as a limit of something else that is waited for. For gateways.
+    #[doc(hidden)]
+    pub fn limit(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
+        self.owner.node.settings.time.limit(duration)
     }
 
     #[cfg(any(test, feature = "testing"))]

@@ -20,7 +20,13 @@ use crate::instance::turn::{ClosureCall, MethodCall};
 use crate::object::Handler;
 use crate::observe::events::event;
 use crate::observe::turns;
+#[cfg(feature = "json")]
+use crate::rpc::WireReply;
 use crate::rpc::{Access, Method, MethodInfo, SendValue, SendValues};
+#[cfg(feature = "json")]
+use crate::wire::Decoder;
+#[cfg(feature = "json")]
+use crate::wire::json::{Argument, Refusal};
 use crate::{BoxFuture, DurableObject, Error, ErrorKind, Handle, ObjectId, Request, Response};
 
 /// A reference to one object of class `T`, which need not exist yet.
@@ -62,6 +68,25 @@ impl<T: DurableObject> RawStub<T> {
         E: SendValue,
     {
         Call::new(self.clone(), Box::new(MethodCall { method, arguments }))
+    }
+
+    /// Builds a call to a business method by its name, with arguments that came as JSON: all that it has, in its order.
+    /// Gives the value as JSON.
+    #[cfg(feature = "json")]
+    pub fn call_json(
+        &self,
+        method: MethodInfo,
+        arguments: Vec<Argument>,
+    ) -> Call<T, Vec<u8>, Refusal> {
+        let closure = move |object: &mut T, ctx: &crate::Context<T>| {
+            let mut input = Decoder::json(&arguments);
+            match object.dispatch(ctx, method.name, &mut input) {
+                Ok(WireReply::Ok(value)) => Ok(value),
+                Ok(WireReply::Err { message, .. }) => Err(Refusal::Application(message)),
+                Err(error) => Err(Refusal::Wire(error)),
+            }
+        };
+        Call::new(self.clone(), Box::new(ClosureCall { info: method, closure }))
     }
 
     /// A call that runs a closure as a turn.

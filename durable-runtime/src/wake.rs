@@ -32,6 +32,9 @@ pub(crate) const WOKEN_MAX: usize = 64;
 /// The longest wait after a failure that was not the object's.
 const WAIT_DOUBLINGS_MAX: u32 = 10;
 
+/// How long an object is left alone whose queue is full: it works, and may have room at any moment.
+const QUEUE_WAIT: Duration = Duration::from_secs(1);
+
 /// What is known of those who could not be woken.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
@@ -143,6 +146,7 @@ impl Trouble {
                 Duration::ZERO
             }
             Woken::Failed(CallError::ShutDown) if node.is_closing() => return,
+            Woken::Failed(CallError::Overloaded { .. }) => QUEUE_WAIT,
             Woken::Failed(failure) => {
                 let mut failures = self.failures.lock();
                 let count = failures.entry(object.clone()).or_default();

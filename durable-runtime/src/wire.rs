@@ -5,8 +5,14 @@
 //! - *named*: MessagePack in which structs and variants carry their names, so that a program with newer types reads what an
 //!   older one has written, by serde's own rules. Everything that is stored has this form.
 //!
-//! Who reads a message sees by its first byte which it is. Invariants: a message of another format is refused, bytes left over are an error, and a
-//! length is never trusted beyond [`MESSAGE_BYTES_MAX`].
+//! With the feature `json` a [`Decoder`] also reads arguments that came as JSON, and the reply is
+//! then written as JSON: bare, without a format byte. See [`json`].
+//!
+//! Who reads a message sees by its first byte which it is. Invariants: a message of another format is refused, bytes left over are an error, a
+//! length is never trusted beyond [`MESSAGE_BYTES_MAX`], and a reply has the form of its arguments.
+
+#[cfg(feature = "json")]
+pub(crate) mod json;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -40,7 +46,7 @@ pub enum WireError {
         /// Size of the message so far.
         bytes: usize,
     },
-    /// A value that bincode cannot write.
+    /// A value that has no form in the message's format.
     #[error("cannot be written: {0}")]
     Encode(String),
     /// Bytes that are not a value of the expected type.
@@ -51,6 +57,24 @@ pub enum WireError {
         /// What the decoder says.
         reason: String,
     },
+    /// A named argument that is not a value of its type.
+    #[error("argument `{name}` cannot be read as `{expected}`: {reason}")]
+    Argument {
+        /// The argument's name.
+        name: &'static str,
+        /// The Rust type that was expected, without paths.
+        expected: String,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// A named argument that was not given, of a type that must be.
+    #[error("argument `{name}` is missing, of type `{expected}`")]
+    Missing {
+        /// The argument's name.
+        name: &'static str,
+        /// Its Rust type, without paths.
+        expected: String,
+    },
     /// The message goes on after its last value.
     #[error("{0} bytes are left over: caller and object do not agree on the arguments")]
     LeftOver(usize),
@@ -59,20 +83,30 @@ pub enum WireError {
 /// Writes the values of one message.
 #[derive(Debug)]
 pub struct Encoder {
+    form: Form,
     bytes: Vec<u8>,
     /// The value in words, if it is an error.
     text: String,
 }
 
+/// What an [`Encoder`] writes.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Positional,
+    Named,
+    #[cfg(feature = "json")]
+    Json,
+}
+
 impl Encoder {
     /// An empty message in positional form.
     pub fn new() -> Self {
-        Encoder { bytes: vec![POSITIONAL], text: String::new() }
+        Encoder { form: Form::Positional, bytes: vec![POSITIONAL], text: String::new() }
     }
 
     /// An empty message in named form.
     pub fn named() -> Self {
-        Encoder { bytes: vec![NAMED], text: String::new() }
+        Encoder { form: Form::Named, bytes: vec![NAMED], text: String::new() }
     }
 
     /// Appends one value.
@@ -80,12 +114,14 @@ impl Encoder {
     /// # Errors
     /// When `value` cannot be written in this form, or the message grows over [`MESSAGE_BYTES_MAX`].
     pub fn put<T: Serialize>(&mut self, value: &T) -> Result<(), WireError> {
-        let written = if self.bytes[0] == NAMED {
-            put_named(value, &mut self.bytes).map_err(|error| error.to_string())
-        } else {
-            bincode::serde::encode_into_std_write(value, &mut self.bytes, config())
+        let out = &mut self.bytes;
+        let written = match self.form {
+            Form::Positional => bincode::serde::encode_into_std_write(value, out, config())
                 .map(|_| ())
-                .map_err(|error| error.to_string())
+                .map_err(|error| error.to_string()),
+            Form::Named => put_named(value, out).map_err(|error| error.to_string()),
+            #[cfg(feature = "json")]
+            Form::Json => json::write(value, out).map_err(|error| error.to_string()),
         };
         written.map_err(WireError::Encode)?;
         match self.bytes.len() {
@@ -119,8 +155,16 @@ impl Default for Encoder {
 /// Reads the values of one message.
 #[derive(Debug)]
 pub struct Decoder<'a> {
-    format: u8,
-    rest: &'a [u8],
+    source: Source<'a>,
+}
+
+/// What a [`Decoder`] reads.
+#[derive(Debug)]
+enum Source<'a> {
+    Positional(&'a [u8]),
+    Named(&'a [u8]),
+    #[cfg(feature = "json")]
+    Json(std::slice::Iter<'a, json::Argument>),
 }
 
 impl<'a> Decoder<'a> {
@@ -133,9 +177,16 @@ impl<'a> Decoder<'a> {
             _ if message.len() > MESSAGE_BYTES_MAX => {
                 Err(WireError::TooLarge { bytes: message.len() })
             }
-            [format @ (POSITIONAL | NAMED), rest @ ..] => Ok(Decoder { format: *format, rest }),
+            [POSITIONAL, rest @ ..] => Ok(Decoder { source: Source::Positional(rest) }),
+            [NAMED, rest @ ..] => Ok(Decoder { source: Source::Named(rest) }),
             other => Err(WireError::UnknownFormat(other.first().copied())),
         }
+    }
+
+    /// Opens arguments that came as JSON: all that the method has, in its order.
+    #[cfg(feature = "json")]
+    pub fn json(arguments: &'a [json::Argument]) -> Self {
+        Decoder { source: Source::Json(arguments.iter()) }
     }
 
     /// Takes the next value.
@@ -143,26 +194,42 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// When the bytes are not a `T`.
     pub fn take<T: DeserializeOwned>(&mut self) -> Result<T, WireError> {
-        let taken = if self.format == NAMED {
-            take_named(self.rest).map_err(|error| error.to_string())
-        } else {
-            bincode::serde::decode_from_slice(self.rest, config())
-                .map_err(|error| error.to_string())
+        let decode = |reason| WireError::Decode { expected: std::any::type_name::<T>(), reason };
+        let (rest, taken) = match &mut self.source {
+            Source::Positional(rest) => {
+                let taken = bincode::serde::decode_from_slice(rest, config());
+                (rest, taken.map_err(|error| error.to_string()))
+            }
+            Source::Named(rest) => {
+                let taken = take_named(rest);
+                (rest, taken.map_err(|error| error.to_string()))
+            }
+            #[cfg(feature = "json")]
+            Source::Json(arguments) => {
+                let none = || decode("there are no more arguments".to_owned());
+                return json::read(arguments.next().ok_or_else(none)?);
+            }
         };
-        let (value, used) = taken
-            .map_err(|reason| WireError::Decode { expected: std::any::type_name::<T>(), reason })?;
-        self.rest = &self.rest[used..];
+        let (value, used) = taken.map_err(decode)?;
+        *rest = &rest[used..];
         Ok(value)
     }
 
-    /// Ends the message.
+    /// Ends the message, and begins the reply to it in the same form.
     ///
     /// # Errors
     /// When bytes are left over.
-    pub fn finish(self) -> Result<(), WireError> {
-        match self.rest.len() {
-            0 => Ok(()),
-            left => Err(WireError::LeftOver(left)),
+    pub fn finish(&mut self) -> Result<Encoder, WireError> {
+        match &self.source {
+            Source::Positional(rest) | Source::Named(rest) if !rest.is_empty() => {
+                Err(WireError::LeftOver(rest.len()))
+            }
+            Source::Positional(_) => Ok(Encoder::new()),
+            Source::Named(_) => Ok(Encoder::named()),
+            #[cfg(feature = "json")]
+            Source::Json(_) => {
+                Ok(Encoder { form: Form::Json, bytes: Vec::new(), text: String::new() })
+            }
         }
     }
 }
@@ -226,7 +293,7 @@ mod tests {
         let mut input = Decoder::new(&message).unwrap();
         assert_eq!(input.take::<NewPoint>(), Ok(NewPoint { z: 0, y: 2 }));
         assert_eq!(input.take::<String>().as_deref(), Ok("next"));
-        assert_eq!(input.finish(), Ok(()));
+        input.finish().unwrap();
     }
 
     #[test]
@@ -235,7 +302,7 @@ mod tests {
         let mut input = Decoder::new(&message).unwrap();
         assert_eq!(input.take::<i64>(), Ok(5));
         assert_eq!(input.take::<String>().as_deref(), Ok("hi"));
-        assert_eq!(input.finish(), Ok(()));
+        input.finish().unwrap();
     }
 
     #[test]
@@ -243,7 +310,7 @@ mod tests {
         let message = message();
         let mut input = Decoder::new(&message).unwrap();
         input.take::<i64>().unwrap();
-        assert_eq!(input.finish(), Err(WireError::LeftOver(3)));
+        assert_eq!(input.finish().unwrap_err(), WireError::LeftOver(3));
         assert_eq!(Decoder::new(&[]).unwrap_err(), WireError::UnknownFormat(None));
         assert_eq!(Decoder::new(&[9, 0]).unwrap_err(), WireError::UnknownFormat(Some(9)));
         // A length of 2^40 bytes is refused before anything is allocated.

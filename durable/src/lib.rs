@@ -14,12 +14,24 @@
     not(feature = "testing"),
     doc = "- `testing` has what objects are tested with, with the feature `testing`."
 )]
+#![cfg_attr(
+    feature = "http",
+    doc = "- [`http`] lets objects be reached over HTTP, with the feature `http`."
+)]
+#![cfg_attr(
+    not(feature = "http"),
+    doc = "- `http` lets objects be reached over HTTP, with the feature `http`."
+)]
 //! - [`guide`] says what to keep where, how to wait for the world, and what Workers' calls are called here.
 
 pub use durable_macros::{durable_object, migration};
 #[doc(hidden)]
 pub use durable_runtime::__private;
 pub use durable_runtime::*;
+
+#[cfg(feature = "http")]
+#[doc(inline)]
+pub use durable_http as http;
 
 /// What most programs need: `use durable::prelude::*`.
 pub mod prelude {
@@ -43,6 +55,10 @@ pub mod guide {
 
     #[doc = include_str!("../../docs/external-io.md")]
     pub mod external_io {}
+
+    #[cfg(feature = "http")]
+    #[doc = include_str!("../../docs/http.md")]
+    pub mod http {}
 
     #[doc = include_str!("../../docs/messages.md")]
     pub mod messages {}

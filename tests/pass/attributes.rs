@@ -53,7 +53,7 @@ fn callers(stub: &ShopStub) {
 #[test]
 fn names_are_sent_without_their_raw_mark() {
     use durable::DurableObject;
-    let names: Vec<_> = Shop::METHODS.iter().map(|method| method.name).collect();
+    let names: Vec<_> = Shop::METHODS.iter().map(|method| method.info.name).collect();
     assert_eq!(names, ["sell", "sell_old", "either", "match", "many"]);
     assert_eq!((Shop::CLASS, Shop::MIGRATIONS.len()), ("Shop", 0));
 }

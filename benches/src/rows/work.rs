@@ -88,8 +88,8 @@ impl Post {
         db.execute_batch("CREATE TABLE hits (total INTEGER NOT NULL); INSERT INTO hits VALUES (0)")
     }
 
-    pub fn send(&mut self, ctx: &Context, to: String) -> Result<()> {
-        ctx.send(ctx.namespace::<Post>().get_by_name(&to).receive(1))
+    pub fn send(&mut self, ctx: &Context, to: &str) -> Result<()> {
+        ctx.send(ctx.namespace::<Post>().get_by_name(to).receive(1))
     }
 
     pub fn receive(&mut self, ctx: &Context, by: i64) -> Result<()> {
@@ -146,7 +146,7 @@ fn messages(messages: usize, pairs: usize) -> Sides {
         in_lanes(&executor, messages, |index| {
             let pair = index % pairs;
             let stub = runtime.get::<Post>(&format!("from {pair}"));
-            async move { ok(stub.send(format!("to {pair}")).await) }
+            async move { ok(stub.send(&format!("to {pair}")).await) }
         });
         executor.block_on(countdown.over());
         per_second(messages, begin.elapsed())

@@ -21,6 +21,13 @@ pub(super) fn configuration(function: &Function) -> TokenStream {
     quote!(#(#cfg)*)
 }
 
+/// The lines of the method's docs, as far as they are written out.
+pub(super) fn docs(function: &Function) -> Vec<&syn::Expr> {
+    let is_doc = |attribute: &&Attribute| attribute.path().is_ident("doc");
+    let docs = function.attributes.iter().filter(is_doc);
+    docs.filter_map(|attribute| Some(&attribute.meta.require_name_value().ok()?.value)).collect()
+}
+
 /// Whether the method has docs of its own.
 pub(super) fn has_docs(function: &Function) -> bool {
     function.attributes.iter().any(|attribute| attribute.path().is_ident("doc"))

@@ -15,9 +15,9 @@ pub(super) fn expand(class: &Class<'_>, methods: &[Method<'_>]) -> TokenStream {
     let options = &class.sound.object.options;
     let name = options.name.as_ref().map_or_else(|| class.name(), syn::LitStr::value);
     let former = &options.renamed_from;
-    let infos = methods.iter().map(|method| {
-        let (configuration, info) = (&method.configuration, method.info());
-        quote!(#configuration #info)
+    let descriptions = methods.iter().map(|method| {
+        let (configuration, description) = (&method.configuration, method.description());
+        quote!(#configuration #description)
     });
     let migrations = migrations::expand_list(class);
     let handlers = handlers::expand(class);
@@ -44,7 +44,7 @@ pub(super) fn expand(class: &Class<'_>, methods: &[Method<'_>]) -> TokenStream {
         impl #private::DurableObject for #self_type {
             const CLASS: &'static ::core::primitive::str = #name;
             const FORMER_CLASSES: &'static [&'static ::core::primitive::str] = &[#(#former),*];
-            const METHODS: &'static [#private::MethodInfo] = &[#(#infos),*];
+            const METHODS: &'static [#private::MethodDescription] = &[#(#descriptions),*];
             const MIGRATIONS: &'static [#private::MigrationInfo] = #migrations;
             const HANDLERS: #private::Handlers<Self> = #handlers;
 
@@ -100,14 +100,14 @@ fn expand_construct(class: &Class<'_>) -> TokenStream {
 
 fn expand_dispatch(class: &Class<'_>, methods: &[Method<'_>]) -> TokenStream {
     let private = &class.private;
-    let [ctx, method, arguments, unknown] = ["ctx", "method", "arguments", "unknown"].map(internal);
+    let [ctx, method, input, unknown] = ["ctx", "method", "input", "unknown"].map(internal);
     let arms = methods.iter().map(expand_arm);
     quote! {
         fn dispatch(
             &mut self,
             #ctx: &#private::Context<Self>,
             #method: &::core::primitive::str,
-            #arguments: &[::core::primitive::u8],
+            #input: &mut #private::Decoder<'_>,
         ) -> ::core::result::Result<#private::WireReply, #private::WireError> {
             match #method {
                 #(#arms)*
@@ -122,15 +122,15 @@ fn expand_dispatch(class: &Class<'_>, methods: &[Method<'_>]) -> TokenStream {
 /// `"post" => { .. }`
 fn expand_arm(method: &Method<'_>) -> TokenStream {
     let private = &method.private;
-    let [object, ctx, arguments, input, read] =
-        ["object", "ctx", "arguments", "input", "read"].map(internal);
+    let [object, ctx, input, read, output] =
+        ["object", "ctx", "input", "read", "output"].map(internal);
     let (name, configuration) = (&method.name, &method.configuration);
     let decode = method.arguments.iter().map(|argument| {
         let owned = &argument.owned;
         let decode = of_trait(&argument.owned_type, ["RpcArg", "decode"], private);
         quote! {
             let #read = #decode;
-            let #owned = #read(&mut #input)?;
+            let #owned = #read(#input)?;
         }
     });
     let call = method.call(&object, &ctx);
@@ -138,11 +138,10 @@ fn expand_arm(method: &Method<'_>) -> TokenStream {
     quote_spanned! {method.place()=>
         #configuration
         #name => {
-            let mut #input = #private::Decoder::new(#arguments)?;
             #(#decode)*
-            #private::Decoder::finish(#input)?;
+            let #output = #private::Decoder::finish(#input)?;
             let #object = self;
-            #private::WireReply::write(#call, #encoders)
+            #private::WireReply::write(#call, #output, #encoders)
         }
     }
 }

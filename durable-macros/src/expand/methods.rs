@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{PatType, ReceiverKind, Type};
 
@@ -32,6 +33,8 @@ pub(super) struct Argument {
     pub(super) type_: TokenStream,
     /// The type that the call owns.
     pub(super) owned_type: TokenStream,
+    /// Whether the type is written as an `Option`.
+    is_optional: bool,
     /// The type behind the reference, if the method takes one.
     borrowed: Option<TokenStream>,
 }
@@ -68,6 +71,33 @@ impl<'a> Method<'a> {
         let (private, name) = (&self.private, &self.name);
         let access = if self.is_writing() { quote!(Write) } else { quote!(ReadOnly) };
         quote!(#private::MethodInfo { name: #name, access: #private::Access::#access })
+    }
+
+    /// `MethodDescription { .. }`
+    pub(super) fn description(&self) -> TokenStream {
+        let Method { private, reply, .. } = self;
+        let (info, docs) = (self.info(), attributes::docs(self.function));
+        let arguments = self.arguments.iter().map(|argument| {
+            let Argument { shown, owned_type, is_optional, .. } = argument;
+            let name = shown.unraw().to_string();
+            quote! {
+                #private::ArgumentDescription {
+                    name: #name,
+                    is_optional: #is_optional,
+                    schema: #private::schema_of!(#owned_type),
+                }
+            }
+        });
+        let (ok, error) = (&reply.ok, &reply.error);
+        quote! {
+            #private::MethodDescription {
+                info: #info,
+                docs: &[#(#docs),*],
+                arguments: &[#(#arguments),*],
+                reply: #private::schema_of!(#ok),
+                error: #private::schema_of!(#error),
+            }
+        }
     }
 
     /// The call of the user's method as a `Result`, with `object` and `ctx` in scope and the owned arguments.
@@ -165,6 +195,7 @@ impl Argument {
                 .cloned()
                 .unwrap_or_else(|| format_ident!("argument{place}")),
             owned: internal(&format!("argument{place}")),
+            is_optional: types::is_named(&argument.ty, "Option"),
             type_,
             owned_type,
             borrowed,

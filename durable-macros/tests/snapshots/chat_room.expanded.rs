@@ -252,19 +252,69 @@ impl ::durable::__private::ObjectStub<ChatRoom> for ChatRoomStub {
 impl ::durable::__private::DurableObject for ChatRoom {
     const CLASS: &'static ::core::primitive::str = "room";
     const FORMER_CLASSES: &'static [&'static ::core::primitive::str] = &["ChatRoom"];
-    const METHODS: &'static [::durable::__private::MethodInfo] = &[
-        ::durable::__private::MethodInfo {
-            name: "post",
-            access: ::durable::__private::Access::Write,
+    const METHODS: &'static [::durable::__private::MethodDescription] = &[
+        ::durable::__private::MethodDescription {
+            info: ::durable::__private::MethodInfo {
+                name: "post",
+                access: ::durable::__private::Access::Write,
+            },
+            docs: &[" Posts `text` and gives its number."],
+            arguments: &[
+                ::durable::__private::ArgumentDescription {
+                    name: "author",
+                    is_optional: false,
+                    schema: ::durable::__private::schema_of!(
+                        < Author as ::durable::__private::RpcBorrow > ::Owned
+                    ),
+                },
+                ::durable::__private::ArgumentDescription {
+                    name: "text",
+                    is_optional: false,
+                    schema: ::durable::__private::schema_of!(
+                        < str as ::durable::__private::RpcBorrow > ::Owned
+                    ),
+                },
+            ],
+            reply: ::durable::__private::schema_of!(
+                < Result < u64, PostError > as ::durable::__private::Fallible > ::Ok
+            ),
+            error: ::durable::__private::schema_of!(
+                < Result < u64, PostError > as ::durable::__private::Fallible > ::Err
+            ),
         },
         #[cfg(feature = "search")]
-        ::durable::__private::MethodInfo {
-            name: "find",
-            access: ::durable::__private::Access::ReadOnly,
+        ::durable::__private::MethodDescription {
+            info: ::durable::__private::MethodInfo {
+                name: "find",
+                access: ::durable::__private::Access::ReadOnly,
+            },
+            docs: &[],
+            arguments: &[
+                ::durable::__private::ArgumentDescription {
+                    name: "words",
+                    is_optional: false,
+                    schema: ::durable::__private::schema_of!(
+                        < [String] as ::durable::__private::RpcBorrow > ::Owned
+                    ),
+                },
+                ::durable::__private::ArgumentDescription {
+                    name: "type",
+                    is_optional: true,
+                    schema: ::durable::__private::schema_of!(Option < Kind >),
+                },
+            ],
+            reply: ::durable::__private::schema_of!(Vec < Post >),
+            error: ::durable::__private::schema_of!(::core::convert::Infallible),
         },
-        ::durable::__private::MethodInfo {
-            name: "members",
-            access: ::durable::__private::Access::ReadOnly,
+        ::durable::__private::MethodDescription {
+            info: ::durable::__private::MethodInfo {
+                name: "members",
+                access: ::durable::__private::Access::ReadOnly,
+            },
+            docs: &[],
+            arguments: &[],
+            reply: ::durable::__private::schema_of!(Vec < ChatRoom >),
+            error: ::durable::__private::schema_of!(::core::convert::Infallible),
         },
     ];
     const MIGRATIONS: &'static [::durable::__private::MigrationInfo] = &[
@@ -322,19 +372,18 @@ impl ::durable::__private::DurableObject for ChatRoom {
         &mut self,
         ctx: &::durable::__private::Context<Self>,
         method: &::core::primitive::str,
-        arguments: &[::core::primitive::u8],
+        input: &mut ::durable::__private::Decoder<'_>,
     ) -> ::core::result::Result<
         ::durable::__private::WireReply,
         ::durable::__private::WireError,
     > {
         match method {
             "post" => {
-                let mut input = ::durable::__private::Decoder::new(arguments)?;
                 let read = <<Author as ::durable::__private::RpcBorrow>::Owned as ::durable::__private::RpcArg>::decode;
-                let argument0 = read(&mut input)?;
+                let argument0 = read(input)?;
                 let read = <<str as ::durable::__private::RpcBorrow>::Owned as ::durable::__private::RpcArg>::decode;
-                let argument1 = read(&mut input)?;
-                ::durable::__private::Decoder::finish(input)?;
+                let argument1 = read(input)?;
+                let output = ::durable::__private::Decoder::finish(input)?;
                 let object = self;
                 ::durable::__private::WireReply::write(
                     <Result<
@@ -350,6 +399,7 @@ impl ::durable::__private::DurableObject for ChatRoom {
                             <str as ::durable::__private::RpcBorrow>::lend(&argument1),
                         ),
                     ),
+                    output,
                     <<Result<
                         u64,
                         PostError,
@@ -362,12 +412,11 @@ impl ::durable::__private::DurableObject for ChatRoom {
             }
             #[cfg(feature = "search")]
             "find" => {
-                let mut input = ::durable::__private::Decoder::new(arguments)?;
                 let read = <<[String] as ::durable::__private::RpcBorrow>::Owned as ::durable::__private::RpcArg>::decode;
-                let argument0 = read(&mut input)?;
+                let argument0 = read(input)?;
                 let read = <Option<Kind> as ::durable::__private::RpcArg>::decode;
-                let argument1 = read(&mut input)?;
-                ::durable::__private::Decoder::finish(input)?;
+                let argument1 = read(input)?;
+                let output = ::durable::__private::Decoder::finish(input)?;
                 let object = self;
                 ::durable::__private::WireReply::write(
                     ::core::result::Result::Ok(
@@ -379,16 +428,17 @@ impl ::durable::__private::DurableObject for ChatRoom {
                             argument1,
                         ),
                     ),
+                    output,
                     <Vec<Post> as ::durable::__private::RpcReply>::encode,
                     ::durable::__private::encode_never,
                 )
             }
             "members" => {
-                let mut input = ::durable::__private::Decoder::new(arguments)?;
-                ::durable::__private::Decoder::finish(input)?;
+                let output = ::durable::__private::Decoder::finish(input)?;
                 let object = self;
                 ::durable::__private::WireReply::write(
                     ::core::result::Result::Ok(<ChatRoom>::members(object)),
+                    output,
                     <Vec<ChatRoom> as ::durable::__private::RpcReply>::encode,
                     ::durable::__private::encode_never,
                 )

@@ -157,14 +157,40 @@ impl ::durable::__private::ObjectStub<Counter> for CounterStub {
 impl ::durable::__private::DurableObject for Counter {
     const CLASS: &'static ::core::primitive::str = "Counter";
     const FORMER_CLASSES: &'static [&'static ::core::primitive::str] = &[];
-    const METHODS: &'static [::durable::__private::MethodInfo] = &[
-        ::durable::__private::MethodInfo {
-            name: "increment",
-            access: ::durable::__private::Access::Write,
+    const METHODS: &'static [::durable::__private::MethodDescription] = &[
+        ::durable::__private::MethodDescription {
+            info: ::durable::__private::MethodInfo {
+                name: "increment",
+                access: ::durable::__private::Access::Write,
+            },
+            docs: &[" Adds `by` and returns the new total."],
+            arguments: &[
+                ::durable::__private::ArgumentDescription {
+                    name: "by",
+                    is_optional: false,
+                    schema: ::durable::__private::schema_of!(i64),
+                },
+            ],
+            reply: ::durable::__private::schema_of!(
+                < Result < i64 > as ::durable::__private::Fallible > ::Ok
+            ),
+            error: ::durable::__private::schema_of!(
+                < Result < i64 > as ::durable::__private::Fallible > ::Err
+            ),
         },
-        ::durable::__private::MethodInfo {
-            name: "total",
-            access: ::durable::__private::Access::ReadOnly,
+        ::durable::__private::MethodDescription {
+            info: ::durable::__private::MethodInfo {
+                name: "total",
+                access: ::durable::__private::Access::ReadOnly,
+            },
+            docs: &[" The total so far."],
+            arguments: &[],
+            reply: ::durable::__private::schema_of!(
+                < Result < i64 > as ::durable::__private::Fallible > ::Ok
+            ),
+            error: ::durable::__private::schema_of!(
+                < Result < i64 > as ::durable::__private::Fallible > ::Err
+            ),
         },
     ];
     const MIGRATIONS: &'static [::durable::__private::MigrationInfo] = &[
@@ -192,17 +218,16 @@ impl ::durable::__private::DurableObject for Counter {
         &mut self,
         ctx: &::durable::__private::Context<Self>,
         method: &::core::primitive::str,
-        arguments: &[::core::primitive::u8],
+        input: &mut ::durable::__private::Decoder<'_>,
     ) -> ::core::result::Result<
         ::durable::__private::WireReply,
         ::durable::__private::WireError,
     > {
         match method {
             "increment" => {
-                let mut input = ::durable::__private::Decoder::new(arguments)?;
                 let read = <i64 as ::durable::__private::RpcArg>::decode;
-                let argument0 = read(&mut input)?;
-                ::durable::__private::Decoder::finish(input)?;
+                let argument0 = read(input)?;
+                let output = ::durable::__private::Decoder::finish(input)?;
                 let object = self;
                 ::durable::__private::WireReply::write(
                     <Result<
@@ -210,6 +235,7 @@ impl ::durable::__private::DurableObject for Counter {
                     > as ::durable::__private::Fallible>::into_result(
                         <Counter>::increment(object, ctx, argument0),
                     ),
+                    output,
                     <<Result<
                         i64,
                     > as ::durable::__private::Fallible>::Ok as ::durable::__private::RpcReply>::encode,
@@ -219,8 +245,7 @@ impl ::durable::__private::DurableObject for Counter {
                 )
             }
             "total" => {
-                let mut input = ::durable::__private::Decoder::new(arguments)?;
-                ::durable::__private::Decoder::finish(input)?;
+                let output = ::durable::__private::Decoder::finish(input)?;
                 let object = self;
                 ::durable::__private::WireReply::write(
                     <Result<
@@ -228,6 +253,7 @@ impl ::durable::__private::DurableObject for Counter {
                     > as ::durable::__private::Fallible>::into_result(
                         <Counter>::total(object, ctx),
                     ),
+                    output,
                     <<Result<
                         i64,
                     > as ::durable::__private::Fallible>::Ok as ::durable::__private::RpcReply>::encode,

@@ -62,7 +62,7 @@ impl ::durable::__private::ObjectStub<Empty> for EmptyStub {
 impl ::durable::__private::DurableObject for Empty {
     const CLASS: &'static ::core::primitive::str = "Empty";
     const FORMER_CLASSES: &'static [&'static ::core::primitive::str] = &[];
-    const METHODS: &'static [::durable::__private::MethodInfo] = &[];
+    const METHODS: &'static [::durable::__private::MethodDescription] = &[];
     const MIGRATIONS: &'static [::durable::__private::MigrationInfo] = &[];
     const HANDLERS: ::durable::__private::Handlers<Self> = ::durable::__private::Handlers {
         ..::durable::__private::Handlers::NONE
@@ -77,7 +77,7 @@ impl ::durable::__private::DurableObject for Empty {
         &mut self,
         ctx: &::durable::__private::Context<Self>,
         method: &::core::primitive::str,
-        arguments: &[::core::primitive::u8],
+        input: &mut ::durable::__private::Decoder<'_>,
     ) -> ::core::result::Result<
         ::durable::__private::WireReply,
         ::durable::__private::WireError,

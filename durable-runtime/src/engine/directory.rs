@@ -21,8 +21,16 @@ const LOCK_FILE: &str = "LOCK";
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    /// Holds the lock.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Directory {
+    /// Closing the file would do, but for a process that is being started just now by another thread: until it runs its own
+    /// program it has a copy of every open file, and with it the lock.
+    fn drop(&mut self) {
+        // What fails here is done by closing it.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Directory {
@@ -51,7 +59,7 @@ impl Directory {
                 .and_then(|()| write_format(&path))
                 .map_err(|error| io_error("write", &path.join(FORMAT_FILE), &error))?;
         }
-        Ok(Directory { path, _lock: lock })
+        Ok(Directory { path, lock })
     }
 
     /// Opens a data directory that exists, and changes nothing in it; a lock file that is missing is made.
@@ -71,7 +79,7 @@ impl Directory {
             return Err(missing());
         }
         let lock = lock(&absolute)?;
-        Ok(Directory { path: absolute, _lock: lock })
+        Ok(Directory { path: absolute, lock })
     }
 
     /// The absolute path.
@@ -252,6 +260,16 @@ mod tests {
             assert_eq!(mode(&path.join("FORMAT")), 0o600);
             assert_eq!(mode(&path.join("LOCK")), 0o600);
         }
+    }
+
+    #[test]
+    fn a_copy_of_the_open_file_does_not_keep_the_lock() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = Directory::open(parent.path()).unwrap();
+        // As a child has one between its fork and its program.
+        let _copy = directory.lock.try_clone().unwrap();
+        drop(directory);
+        drop(Directory::open(parent.path()).unwrap());
     }
 
     #[test]

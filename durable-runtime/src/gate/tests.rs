@@ -22,11 +22,11 @@ use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
 use crate::object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
-use crate::rpc::{MethodInfo, WireReply};
+use crate::rpc::{MethodDescription, WireReply};
 use crate::socket::shared::SocketLimits;
 use crate::stub::RawStub;
 use crate::time::Time;
-use crate::wire::WireError;
+use crate::wire::{Decoder, WireError};
 use crate::{
     Body, Call, CallError, Context, Error, ErrorKind, Handle, Request, Response, Result, Rollback,
     Runtime,
@@ -45,7 +45,7 @@ impl DurableObject for Counter {
 
     const CLASS: &'static str = "Counter";
     const FORMER_CLASSES: &'static [&'static str] = &[];
-    const METHODS: &'static [MethodInfo] = &[];
+    const METHODS: &'static [MethodDescription] = &[];
     const MIGRATIONS: &'static [MigrationInfo] = &[MigrationInfo {
         number: 1,
         name: "create",
@@ -78,10 +78,14 @@ impl DurableObject for Counter {
         &mut self,
         ctx: &Context<Self>,
         method: &str,
-        _: &[u8],
+        _: &mut Decoder<'_>,
     ) -> Result<WireReply, WireError> {
         let unknown = || WireError::UnknownMethod(method.into());
-        let added = (method == "add").then(|| add(self, ctx)).ok_or_else(unknown)?;
+        if method == "add unconfirmed" {
+            ctx.allow_unconfirmed();
+        }
+        let is_add = method.starts_with("add");
+        let added = is_add.then(|| add(self, ctx)).ok_or_else(unknown)?;
         added.map(|_| WireReply::Ok(Vec::new())).map_err(|_| unknown())
     }
 

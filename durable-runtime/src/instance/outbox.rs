@@ -22,6 +22,7 @@ use crate::engine::{ObjectKey, Receipt};
 use crate::id::Identity;
 use crate::instance::events::event;
 use crate::instance::failure::spread;
+use crate::instance::session::Session;
 use crate::instance::turn::{ClosureCall, Turned};
 use crate::instance::{Job, Live, Object};
 use crate::node::Node;
@@ -30,6 +31,7 @@ use crate::storage::inbox::{Sender, Verdict};
 use crate::storage::millis;
 use crate::storage::outbox::{Failures, Letter, PATIENCE, Parcel, Unreached};
 use crate::time::retry;
+use crate::wire::Decoder;
 use crate::{Context, DurableObject, Error, ErrorKind};
 
 /// How often a message may reset its receiver.
@@ -50,13 +52,22 @@ pub(crate) struct Delivery {
 #[derive(Debug, Default)]
 pub(crate) struct Delivered {
     verdicts: Vec<(i64, Verdict)>,
-    failure: Option<Failure>,
+    failure: Option<Undelivered>,
 }
 
 impl Delivered {
     fn failed(failure: Failure) -> Self {
+        let failure = Undelivered { failure, has_begun: false };
         Delivered { failure: Some(failure), ..Delivered::default() }
     }
+}
+
+/// Why a message was neither taken nor refused.
+#[derive(Debug)]
+pub(crate) struct Undelivered {
+    failure: Failure,
+    /// Whether its method has begun, and so may be the reason.
+    has_begun: bool,
 }
 
 impl<T: DurableObject> Live<T> {
@@ -87,7 +98,7 @@ impl<T: DurableObject> Live<T> {
                 None => None,
             };
             let Some(failure) = &delivered.failure else { return Ok((next, None)) };
-            let reason = failure.to_string();
+            let reason = failure.failure.to_string();
             let decide = |failures| after(failure, failures, ctx.identity());
             Ok((None, store.unreached(parcel, &reason, now, decide)?))
         })?;
@@ -102,7 +113,7 @@ impl<T: DurableObject> Live<T> {
             let method = method_of(parcel, *number);
             event!(error, identity, %receiver, method, reason = &**reason, "a message was refused");
         }
-        if let Some(reason) = &delivered.failure {
+        if let Some(Undelivered { failure: reason, .. }) = &delivered.failure {
             match given_up.map(|number| method_of(parcel, number)) {
                 Some(method) => {
                     event!(error, identity, %receiver, method, %reason, "a message was given up");
@@ -120,15 +131,17 @@ impl<T: DurableObject> Live<T> {
         let number = letter.number;
         // One that this program does not have is refused by the dispatcher.
         let unknown = MethodInfo { name: "message", access: Access::Write };
-        let known = T::METHODS.iter().find(|method| method.name == letter.method);
-        let info = *known.unwrap_or(&unknown);
+        let known = T::METHODS.iter().find(|method| method.info.name == letter.method);
+        let info = known.map_or(unknown, |method| method.info);
         let (from, letter) = (sender.clone(), letter.clone());
         let closure = move |object: &mut T, ctx: &Context<T>| -> Result<Verdict, Stopped> {
             let had = ctx.store().received(&from, number).map_err(Stopped::Storage)?;
             if let Some(verdict) = had {
                 return Ok(verdict);
             }
-            match object.dispatch(ctx, &letter.method, &letter.arguments) {
+            let dispatched = Decoder::new(&letter.arguments)
+                .and_then(|mut input| object.dispatch(ctx, &letter.method, &mut input));
+            match dispatched {
                 Ok(WireReply::Ok(_)) => {}
                 Ok(WireReply::Err { text, .. }) => return Err(Stopped::Refused(text)),
                 Err(error) => return Err(Stopped::Refused(error.to_string())),
@@ -140,9 +153,10 @@ impl<T: DurableObject> Live<T> {
             }
             Ok(Ok(()))
         };
-        let Turned { outcome, receipt } = self.run(Box::new(ClosureCall { info, closure }));
+        let Turned { outcome, .. } = self.run(Box::new(ClosureCall { info, closure }));
         let reason = match outcome {
-            Ok(verdict) => return Ok((verdict, receipt)),
+            // Also where the method allows its reply to leave before: the sender deletes the message.
+            Ok(verdict) => return Ok((verdict, self.ctx.store().receipt())),
             Err(CallError::Application(Stopped::Refused(text))) => text,
             Err(CallError::Application(Stopped::Storage(error))) => {
                 return Err(CallError::StorageFailed(error));
@@ -179,8 +193,10 @@ fn method_of(parcel: &Parcel, number: i64) -> &str {
 }
 
 /// What to do about a receiver that could not be reached.
-fn after(failure: &Failure, failures: Failures, sender: &Identity) -> Unreached {
-    let is_poison = matches!(failure, CallError::Reset { .. }) && failures.count >= RESETS_MAX;
+fn after(undelivered: &Undelivered, failures: Failures, sender: &Identity) -> Unreached {
+    let Undelivered { failure, has_begun } = undelivered;
+    let has_reset = *has_begun && matches!(failure, CallError::Reset { .. });
+    let is_poison = has_reset && failures.count >= RESETS_MAX;
     if is_poison || failures.since >= PATIENCE {
         return Unreached::GiveUp;
     }
@@ -225,7 +241,8 @@ async fn serve_all<T: DurableObject>(
     loop {
         receipt.wait().await.map_err(CallError::StorageFailed)?;
         let delivered = hand_over(object.node(), object.identity(), &parcel).await;
-        if object.node().is_closing() && matches!(delivered.failure, Some(CallError::ShutDown)) {
+        let failure = delivered.failure.as_ref().map(|undelivered| &undelivered.failure);
+        if object.node().is_closing() && matches!(failure, Some(CallError::ShutDown)) {
             return Err(CallError::ShutDown);
         }
         let (sender, ended) = oneshot::channel();
@@ -287,23 +304,22 @@ pub(crate) async fn deliver<T: DurableObject>(
     object: Arc<Object<T>>,
     delivery: Delivery,
 ) -> Delivered {
-    let (from, stopped) = (Arc::new(delivery.sender), Arc::<AtomicBool>::default());
+    let reception = Reception::begin(&object, delivery.sender);
     let (mut answers, mut delivered) = (Vec::new(), Delivered::default());
     for letter in delivery.letters {
-        let (sender, answer) = oneshot::channel();
-        let (from, stopped, number) = (Arc::clone(&from), Arc::clone(&stopped), letter.number);
-        let receive = || Box::new(Receive { from, letter, stopped, sender }) as Box<dyn Job<T>>;
-        match object.submit(None, receive) {
-            Ok(_) => answers.push((number, answer)),
+        let number = letter.number;
+        match reception.submit(&object, letter) {
+            Ok(answer) => answers.push((number, answer)),
             Err(failure) => {
-                delivered.failure = Some(failure);
+                delivered.failure = Some(Undelivered { failure, has_begun: false });
                 break;
             }
         }
     }
     let mut latest = Receipt::durable();
     for (number, answer) in answers {
-        match waiting(answer).await.unwrap_or(Err(CallError::ShutDown)) {
+        let given_up = || Undelivered { failure: CallError::ShutDown, has_begun: false };
+        match waiting(answer).await.unwrap_or_else(|_| Err(given_up())) {
             Ok((verdict, receipt)) => {
                 latest = receipt;
                 delivered.verdicts.push((number, verdict));
@@ -321,27 +337,67 @@ pub(crate) async fn deliver<T: DurableObject>(
     }
 }
 
+/// Messages of one delivery, on their way into the receiver's queue. None overtakes another: once one could not be received,
+/// no later one is.
+pub(crate) struct Reception {
+    from: Sender,
+    /// Of the receiver, when the delivery began. A reset that ends it takes messages out of the queue before they
+    /// can know, and another one may be put in meanwhile.
+    session: Arc<Session>,
+    stopped: AtomicBool,
+}
+
+pub(crate) type Received = Result<(Verdict, Receipt), Undelivered>;
+
+impl Reception {
+    pub(crate) fn begin<T: DurableObject>(receiver: &Object<T>, from: Sender) -> Arc<Self> {
+        Arc::new(Reception { from, session: receiver.session(), stopped: AtomicBool::new(false) })
+    }
+
+    /// Puts the next message into the queue.
+    pub(crate) fn submit<T: DurableObject>(
+        self: &Arc<Self>,
+        receiver: &Arc<Object<T>>,
+        letter: Letter,
+    ) -> Result<oneshot::Receiver<Received>, Failure> {
+        let (sender, answer) = oneshot::channel();
+        let reception = Arc::clone(self);
+        receiver.submit(None, || Box::new(Receive { reception, letter, sender }))?;
+        Ok(answer)
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Receives one message, unless one before it could not be received.
 struct Receive {
-    from: Arc<Sender>,
+    reception: Arc<Reception>,
     letter: Letter,
-    stopped: Arc<AtomicBool>,
-    sender: oneshot::Sender<Result<(Verdict, Receipt), Failure>>,
+    sender: oneshot::Sender<Received>,
 }
 
 impl<T: DurableObject> Job<T> for Receive {
     fn run(self: Box<Self>, live: &mut Live<T>) {
-        if self.stopped.load(Ordering::Relaxed) {
+        if self.reception.stopped.load(Ordering::Relaxed) {
             // Nobody waits for its answer: the one before has told the reason.
             return;
         }
-        let received = live.receive(&self.from, &self.letter);
-        self.stopped.store(received.is_err(), Ordering::Relaxed);
-        let _ = self.sender.send(received);
+        if let Some(reason) = self.reception.session.over.reason() {
+            let failure = CallError::Reset { reason: reason.to_string(), started: false };
+            return Job::<T>::fail(self, failure);
+        }
+        let received = live.receive(&self.reception.from, &self.letter);
+        if received.is_err() {
+            self.reception.stop();
+        }
+        let begun = |failure| Undelivered { failure, has_begun: true };
+        let _ = self.sender.send(received.map_err(begun));
     }
 
     fn fail(self: Box<Self>, failure: Failure) {
-        self.stopped.store(true, Ordering::Relaxed);
-        let _ = self.sender.send(Err(failure));
+        self.reception.stop();
+        let _ = self.sender.send(Err(Undelivered { failure, has_begun: false }));
     }
 }

@@ -21,6 +21,7 @@ use crate::schedule::FailedRun;
 use crate::storage::millis;
 use crate::storage::timers::Timer;
 use crate::time::recurrence::{Verdict, after_failure};
+use crate::wire::Decoder;
 use crate::{Context, DurableObject, Error, ErrorKind, Result};
 
 impl<T: DurableObject> Live<T> {
@@ -31,7 +32,8 @@ impl<T: DurableObject> Live<T> {
             return Ok(());
         };
         self.ctx.object().meters().timer_runs.increment(1);
-        let method = T::METHODS.iter().find(|method| *method.name == *timer.call.method);
+        let method = T::METHODS.iter().find(|method| *method.info.name == *timer.call.method);
+        let method = method.map(|method| method.info);
         let access = method.map_or(Access::Write, |method| method.access);
         // Whatever the method may do, the turn writes.
         let name = method.map_or("timer", |method| method.name);
@@ -116,7 +118,9 @@ fn pass(ctx: &Context, timer: Timer) -> Result<()> {
 
 /// Calls a method of the object itself.
 fn make<T: DurableObject>(object: &mut T, ctx: &Context<T>, call: &Message) -> Result<()> {
-    match object.dispatch(ctx, &call.method, &call.arguments) {
+    let dispatched = Decoder::new(&call.arguments)
+        .and_then(|mut input| object.dispatch(ctx, &call.method, &mut input));
+    match dispatched {
         Ok(WireReply::Ok(_)) => Ok(()),
         Ok(WireReply::Err { text, .. }) => Err(Error::other(text)),
         Err(error) => {

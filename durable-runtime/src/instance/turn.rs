@@ -19,7 +19,7 @@ use crate::instance::events::{event, note};
 use crate::instance::watch::OnPost;
 use crate::observe::turns::{self, ObservedTurn, Waiting};
 use crate::rpc::{Access, Method, MethodInfo, WireReply};
-use crate::wire::{Encoder, WireError};
+use crate::wire::{Decoder, Encoder, WireError};
 use crate::{Context, DurableObject, Error, ErrorKind};
 
 thread_local! {
@@ -134,7 +134,9 @@ fn through_wire<T: DurableObject, A, R, E>(
 ) -> Result<Result<R, E>, WireError> {
     let mut message = Encoder::new();
     (method.encode)(arguments, &mut message)?;
-    let reply: WireReply = object.dispatch(ctx, method.info.name, &message.finish())?;
+    let message = message.finish();
+    let mut input = Decoder::new(&message)?;
+    let reply: WireReply = object.dispatch(ctx, method.info.name, &mut input)?;
     (method.decode)(&reply)
 }
 
@@ -184,6 +186,9 @@ impl<T: DurableObject> Live<T> {
             }
         };
         self.after_turn();
+        if self.ctx.node().settings.harness.evicts_between_turns && !self.session.is_pinned() {
+            self.refresh();
+        }
         turned
     }
 
@@ -200,13 +205,11 @@ impl<T: DurableObject> Live<T> {
         if self.used_storage() {
             self.weigh();
         }
-        if self.ctx.node().settings.harness.evicts_between_turns && !self.session.is_pinned() {
-            self.refresh();
-        }
     }
 
     /// Runs a turn of the runtime's own, which needs the database and no instance, so that it can follow one that has
-    /// undone the instance, or has reset the object.
+    /// undone the instance, or has reset the object. Where every turn gets a fresh instance, the next one gets the one that
+    /// is there: no code of the object's has had it.
     pub(crate) fn own_turn<R>(
         &mut self,
         code: impl FnOnce(&Context<T>) -> crate::Result<R>,

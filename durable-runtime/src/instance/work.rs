@@ -105,26 +105,17 @@ impl<T: DurableObject> Live<T> {
         })?;
         // The first of those that are due at the same time, in the order above.
         kinds.sort_by_key(|(due, _)| *due);
+        let wakes_itself = |(due, kind): &(i64, Kind)| *due <= now && *kind != Kind::Messages;
+        let mut rest = None;
+        if kinds.first().is_some_and(wakes_itself) {
+            rest = self.rest(now);
+        }
+        if rest.is_some() {
+            // What it has to say to others goes all the same.
+            kinds.retain(|(_, kind)| *kind == Kind::Messages);
+        }
         match kinds.first() {
             Some((due, kind)) if *due <= now => {
-                let is_messages = *kind == Kind::Messages;
-                let pace = &object.node().settings.pace;
-                let rest =
-                    (!is_messages).then(|| object.duties.lock().pace.run(now, pace)).flatten();
-                if let Some(rest) = rest {
-                    if rest.is_news {
-                        let (runs, window) = (pace.runs_max, pace.window);
-                        event!(
-                            warn,
-                            object.identity(),
-                            runs,
-                            ?window,
-                            "an object wakes itself all the time, and is slowed down"
-                        );
-                    }
-                    self.put_off(rest.until);
-                    return Ok(Woken::Done);
-                }
                 match kind {
                     Kind::Alarm(alarm) => self.begin_alarm(*alarm)?,
                     Kind::Timer => self.run_timer(now)?,
@@ -133,9 +124,9 @@ impl<T: DurableObject> Live<T> {
                 Ok(Woken::Done)
             }
             other => {
-                let next = other.map_or(NEVER, |(due, _)| *due);
+                let next = other.map(|(due, _)| *due).into_iter().chain(rest).min();
                 if wake.time_ms.is_some_and(|time| time <= now) {
-                    self.put_off(next);
+                    self.put_off(next.unwrap_or(NEVER));
                 } else if let Some(engine) = object.node().engine() {
                     // The index knew another time than the object.
                     engine.correct_wake(&object.identity().key(), wake);
@@ -143,6 +134,24 @@ impl<T: DurableObject> Live<T> {
                 Ok(if has_handler { Woken::Done } else { Woken::NoHandler })
             }
         }
+    }
+
+    /// Counts a run of the alarm or a timer; until when there is none, if the object wakes itself all the time.
+    fn rest(&self, now: i64) -> Option<i64> {
+        let object = self.ctx.object();
+        let pace = &object.node().settings.pace;
+        let rest = object.duties.lock().pace.run(now, pace)?;
+        if rest.is_news {
+            let (runs, window) = (pace.runs_max, pace.window);
+            event!(
+                warn,
+                object.identity(),
+                runs,
+                ?window,
+                "an object wakes itself all the time, and is slowed down"
+            );
+        }
+        Some(rest.until)
     }
 
     /// Tells the index what the object waits for, after what it was put off for is done.

@@ -109,15 +109,16 @@ impl Guard {
         Ok(())
     }
 
-    /// To be called when a user's statement is prepared: SQLite does not tell the authorizer to which name
-    /// a table is renamed.
-    pub(super) fn check_renames(&self, sql: &str) -> Result<()> {
-        if !self.has_seen(seen::RENAME) {
+    /// To be called when a user's statement is prepared: SQLite tells the authorizer neither to which name a table is
+    /// renamed, nor to which one a foreign key refers, whose actions would then run with the framework's own statements.
+    pub(super) fn check_names(&self, sql: &str) -> Result<()> {
+        if !self.has_seen(seen::RENAME | seen::DEFINITION) {
             return Ok(());
         }
         // A column may have any name, as when its table is made.
         let sql = sql.to_ascii_lowercase();
-        if sql.contains("rename") && sql.contains(RESERVED) {
+        let renames = self.has_seen(seen::RENAME) && sql.contains("rename");
+        if renames && sql.contains(RESERVED) || refers_to_reserved(&sql) {
             return Err(Error::new(ErrorKind::Refused, reserved()));
         }
         Ok(())
@@ -268,6 +269,27 @@ fn reserved() -> String {
 
 fn is_reserved(name: &str) -> bool {
     name.get(..RESERVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED))
+}
+
+/// Whether a foreign key of a definition, in small letters, refers to a table of the framework's.
+fn refers_to_reserved(sql: &str) -> bool {
+    sql.match_indices("references").any(|(at, word)| {
+        let name = skip_blank(&sql[at + word.len()..]);
+        is_reserved(name.trim_start_matches(['"', '`', '[', '\'']))
+    })
+}
+
+/// The text after white space and comments, as SQLite understands those.
+fn skip_blank(mut sql: &str) -> &str {
+    loop {
+        sql = sql.trim_start_matches(|letter: char| letter.is_whitespace() || letter == '\u{feff}');
+        let end = match sql.get(..2) {
+            Some("/*") => sql[2..].find("*/").map(|end| end + 4),
+            Some("--") => sql.find('\n'),
+            _ => return sql,
+        };
+        sql = end.map_or("", |end| &sql[end..]);
+    }
 }
 
 fn is_one_of(names: &[&str], name: &str) -> bool {

@@ -43,7 +43,7 @@ const NUMBER: &str =
     "/*durable*/UPDATE _durable_receivers SET last = ?2, due = coalesce(due, ?3) WHERE id = ?1";
 const POST: &str = "/*durable*/INSERT INTO _durable_outbox \
     (receiver, number, due, sent, method, arguments) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-const COME_DUE: &str = "/*durable*/SELECT o.id, o.receiver, r.last FROM _durable_outbox o \
+const COME_DUE: &str = "/*durable*/SELECT o.id, o.receiver, r.last, length(o.arguments) FROM _durable_outbox o \
     JOIN _durable_receivers r ON r.id = o.receiver \
     WHERE o.number IS NULL AND o.due <= ?1 ORDER BY o.due, o.id LIMIT 1";
 const COME_DUE_NUMBER: &str = "/*durable*/UPDATE _durable_outbox SET number = ?2 WHERE id = ?1";
@@ -67,6 +67,11 @@ const BEGIN_ANEW: &str =
 
 /// Messages that one delivery has, and receivers that one step serves.
 const LETTERS_MAX: usize = 32;
+/// Bytes of arguments after which a delivery has enough, and a turn gives no more messages their numbers: to refuse or to
+/// number them writes them anew, and a turn has a limit.
+const ARGUMENTS_BYTES_ENOUGH: usize = 8 * 1_024 * 1_024;
+/// Messages that are given their numbers in one turn.
+const COME_DUE_MAX: usize = if cfg!(test) { 8 } else { 1_024 };
 const RECEIVERS_MAX: usize = 64;
 /// Receivers that are remembered while nothing is on its way.
 const RECEIVERS_KEPT: i64 = if cfg!(test) { 4 } else { 1_024 };
@@ -310,24 +315,33 @@ fn receiver(connection: &Connection, message: &Message) -> rusqlite::Result<(i64
     Ok((row, last))
 }
 
-/// Gives numbers to what has become due; says whether there was anything.
+/// Gives numbers to what has become due, the first of it if it is much; says whether there was anything.
 fn come_due(connection: &Connection, now: i64) -> rusqlite::Result<bool> {
-    let mut any = false;
+    let (mut count, mut bytes) = (0, 0);
     let mut next = connection.prepare_cached(COME_DUE)?;
-    loop {
-        let found: Option<(i64, i64, i64)> =
-            next.query_row([now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-        let Some((message, receiver, last)) = found else { return Ok(any) };
+    while count < COME_DUE_MAX && bytes < ARGUMENTS_BYTES_ENOUGH {
+        let found: Option<(i64, i64, i64, usize)> = next
+            .query_row([now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .optional()?;
+        let Some((message, receiver, last, length)) = found else { break };
         connection.prepare_cached(COME_DUE_NUMBER)?.execute((message, last + 1))?;
         connection.prepare_cached(NUMBER)?.execute((receiver, last + 1, now))?;
-        any = true;
+        count += 1;
+        bytes += length;
     }
+    Ok(count > 0)
 }
 
 fn letters(connection: &Connection, receiver: i64) -> rusqlite::Result<Vec<Letter>> {
-    let mut letters = connection.prepare_cached(LETTERS)?;
-    let rows = letters.query_map((receiver, LETTERS_MAX), |row| {
-        Ok(Letter { number: row.get(0)?, method: row.get(1)?, arguments: row.get(2)? })
-    })?;
-    rows.collect()
+    let mut select = connection.prepare_cached(LETTERS)?;
+    let mut rows = select.query((receiver, LETTERS_MAX))?;
+    let (mut letters, mut bytes) = (Vec::new(), 0);
+    while bytes < ARGUMENTS_BYTES_ENOUGH
+        && let Some(row) = rows.next()?
+    {
+        let arguments: Vec<u8> = row.get(2)?;
+        bytes += arguments.len();
+        letters.push(Letter { number: row.get(0)?, method: row.get(1)?, arguments });
+    }
+    Ok(letters)
 }

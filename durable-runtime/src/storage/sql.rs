@@ -292,7 +292,7 @@ impl<'a> Sql<'a> {
 
     /// Decides on a statement that has been prepared.
     fn admit(self, text: &str) -> Result<()> {
-        self.store.guard.check_renames(text)?;
+        self.store.guard.check_names(text)?;
         if self.store.guard.is_definition() {
             // It may need functions that are not there. Statements prepared before would miss them only
             // while they run.

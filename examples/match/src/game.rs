@@ -69,8 +69,8 @@ pub struct Game;
 #[durable_object]
 impl Game {
     /// Begins the game: a message of the lobby.
-    pub fn begin(&mut self, ctx: &Context, lobby: String, players: [String; 2]) -> Result<()> {
-        ctx.kv().put("lobby", &lobby)?;
+    pub fn begin(&mut self, ctx: &Context, lobby: &str, players: [String; 2]) -> Result<()> {
+        ctx.kv().put("lobby", lobby)?;
         ctx.kv().put("state", &State { players, table: Table::NEW, winner: None })?;
         ctx.set_alarm(After(ctx.env::<Rules>()?.think))
     }
@@ -122,5 +122,5 @@ fn end(ctx: &Context, state: &mut State, winner: Side) -> Result<()> {
     let game = ctx.name().unwrap_or_default().to_owned();
     let lobby: String = ctx.kv().get("lobby")?.unwrap_or_default();
     ctx.send(ctx.namespace::<Leaderboard>().get_by_name("all").record(won, lost))?;
-    ctx.send(ctx.namespace::<Lobby>().get_by_name(&lobby).ended(game))
+    ctx.send(ctx.namespace::<Lobby>().get_by_name(&lobby).ended(&game))
 }

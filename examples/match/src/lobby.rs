@@ -48,7 +48,7 @@ impl Lobby {
         }
         // The game begins if, and only if, this turn is stored.
         let players = [other, player.to_owned()];
-        ctx.send(ctx.namespace::<Game>().get_by_name(&game).begin(lobby.to_owned(), players))?;
+        ctx.send(ctx.namespace::<Game>().get_by_name(&game).begin(lobby, players))?;
         Ok(Seat::Game(game))
     }
 
@@ -59,9 +59,9 @@ impl Lobby {
     }
 
     /// A game is over: a message of that game.
-    pub fn ended(&mut self, ctx: &Context, game: String) -> Result<()> {
-        ctx.sql().execute("UPDATE games SET is_over = 1 WHERE name = ?", [&game])?;
-        ctx.sql().execute("DELETE FROM seats WHERE game = ?", [&game]).map(drop)
+    pub fn ended(&mut self, ctx: &Context, game: &str) -> Result<()> {
+        ctx.sql().execute("UPDATE games SET is_over = 1 WHERE name = ?", [game])?;
+        ctx.sql().execute("DELETE FROM seats WHERE game = ?", [game]).map(drop)
     }
 
     /// How many games go on, and how many are over.

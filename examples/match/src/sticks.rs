@@ -62,7 +62,7 @@ mod tests {
     fn who_leaves_a_multiple_of_four_wins() {
         let mut table = Table::NEW;
         loop {
-            let best = if table.left % 4 == 0 { 1 } else { table.left % 4 };
+            let best = (table.left % 4).max(1);
             match table.take(best).unwrap() {
                 After::GoesOn(next) => table = next,
                 After::Won(side) => return assert_eq!(side, Side::First),

@@ -116,6 +116,29 @@ fn what_is_refused() {
 }
 
 #[test]
+fn no_foreign_key_refers_to_a_table_of_the_framework() {
+    for sql in [
+        "CREATE TABLE child (x REFERENCES _durable_kv(value))",
+        "CREATE TABLE child (x, FOREIGN KEY (x) REFERENCES /*/ ours */ \"_Durable_kv\" ON DELETE CASCADE)",
+        "CREATE TABLE IF NOT EXISTS child (x REFERENCES -- ours\n\t[_durable_alarm](slot))",
+        "ALTER TABLE t ADD COLUMN x REFERENCES`_durable_kv`(value)",
+    ] {
+        turn_on_scratch(|store| {
+            store.kv().put("k", &1).unwrap();
+            store.sql().execute_batch("CREATE TABLE t (a)").unwrap();
+            for refused in
+                [store.sql().execute(sql, []).map(drop), store.sql().execute_batch(sql).map(drop)]
+            {
+                assert_eq!(refused.expect_err(sql).kind(), ErrorKind::Refused, "{sql}");
+            }
+            assert!(store.kv().delete("k").unwrap(), "{sql}");
+            let plain = "CREATE TABLE c (_durable_x PRIMARY KEY, y REFERENCES c(_durable_x))";
+            store.sql().execute_batch(plain).unwrap();
+        });
+    }
+}
+
+#[test]
 fn what_is_allowed() {
     for sql in ALLOWED {
         turn_on_scratch(|store| {

@@ -43,10 +43,10 @@ fn missing_ones_run_once_and_in_order() {
     assert_eq!(numbers(&store.activate(NOW).unwrap()), [1]);
     write(&mut store, "INSERT INTO t VALUES (1)");
     drop(store);
-    assert_eq!(numbers(&store_on(data.path(), &ONE).activate(NOW).unwrap()), []);
+    assert!(numbers(&store_on(data.path(), &ONE).activate(NOW).unwrap()).is_empty());
     assert_eq!(numbers(&store_on(data.path(), &TWO).activate(NOW).unwrap()), [2]);
     let mut store = store_on(data.path(), &TWO);
-    assert_eq!(numbers(&store.activate(NOW).unwrap()), []);
+    assert!(numbers(&store.activate(NOW).unwrap()).is_empty());
     store.begin_turn(Access::ReadOnly);
     assert_eq!(store.sql().query_all::<i64>("SELECT x FROM t", []).unwrap(), [1, 7]);
     assert_eq!(store.sql().query_one::<u32>("PRAGMA user_version", []).unwrap(), 2);
@@ -71,7 +71,7 @@ fn provisional_ones_leave_nothing_until_the_first_write() {
     write(&mut store, "INSERT INTO t VALUES (8)");
     assert!(store.is_stored());
     drop(store);
-    assert_eq!(numbers(&store_on(data.path(), &TWO).activate(NOW).unwrap()), []);
+    assert!(numbers(&store_on(data.path(), &TWO).activate(NOW).unwrap()).is_empty());
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_newer_database_is_refused_unchanged() {
         message.contains("schema version 2 and this program knows versions up to 0"),
         "{message}"
     );
-    assert_eq!(numbers(&store_on(data.path(), &TWO).activate(NOW).unwrap()), []);
+    assert!(numbers(&store_on(data.path(), &TWO).activate(NOW).unwrap()).is_empty());
 }
 
 #[test]

@@ -17,13 +17,13 @@ use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
 use crate::object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
-use crate::rpc::{MethodInfo, WireReply};
+use crate::rpc::{MethodDescription, WireReply};
 use crate::socket::shared::SocketLimits;
 pub(super) use crate::storage::alarm::time_of as at;
 use crate::storage::millis;
 use crate::stub::RawStub;
 use crate::time::Time;
-use crate::wire::WireError;
+use crate::wire::{Decoder, WireError};
 use crate::{CallError, Context, Error, Handle, Result, Runtime};
 
 /// One run of a handler, as it was told.
@@ -71,7 +71,7 @@ macro_rules! class {
 
             const CLASS: &'static str = stringify!($class);
             const FORMER_CLASSES: &'static [&'static str] = &[];
-            const METHODS: &'static [MethodInfo] = &[];
+            const METHODS: &'static [MethodDescription] = &[];
             const MIGRATIONS: &'static [MigrationInfo] = &[];
             const HANDLERS: Handlers<Self> = $handlers;
 
@@ -88,7 +88,7 @@ macro_rules! class {
                 &mut self,
                 _: &Context<Self>,
                 _: &str,
-                _: &[u8],
+                _: &mut Decoder<'_>,
             ) -> Result<WireReply, WireError> {
                 unreachable!("no call passes through its wire form here")
             }

@@ -1,6 +1,10 @@
 //! Alarms with a sync handler, and all that is the same for both forms.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::bed::{Act, Agenda, Bed, Silent, at};
@@ -269,5 +273,33 @@ async fn alarms_of_a_class_that_is_not_registered_wait_for_it() {
     assert_eq!(bed.earliest(), None);
     bed.stop().await;
     bed.start().await;
+    assert_eq!(bed.ran().await.name, "a");
+}
+
+#[tokio::test]
+async fn one_whose_queue_was_full_for_long_runs_soon_afterwards() {
+    let mut bed = Bed::new().await;
+    let stub = bed.runtime().get::<Agenda>("a");
+    stub.turn("test", |_, ctx| ctx.set_alarm(At(at(5_000)))).await.unwrap();
+    let object = Arc::clone(stub.object().unwrap());
+    let gate = object.close_gate(&object.session()).unwrap();
+    let calls = (0..10).map(|_| stub.turn("test", |_, _| Ok::<_, Error>(())));
+    let mut calls: Vec<_> = calls.collect();
+    for call in &mut calls {
+        let polled = poll_fn(|task| Poll::Ready(Pin::new(&mut *call).poll(task)));
+        assert!(polled.await.is_pending());
+    }
+    bed.move_to(5_000);
+    for _ in 0..10 {
+        let next = bed.next_wait().await;
+        assert!(next - bed.now() <= 1_000, "it is left alone for {} ms", next - bed.now());
+        bed.move_to(next);
+    }
+    let next = bed.next_wait().await;
+    object.open_gate(gate);
+    for call in calls {
+        call.await.unwrap();
+    }
+    bed.move_to(next);
     assert_eq!(bed.ran().await.name, "a");
 }

@@ -243,7 +243,7 @@ fn an_operator_lets_an_object_go() {
         *content = others.join("\n").into_bytes();
     });
     world.objects[lost].acknowledged = 0;
-    assert_eq!(reopen(&mut world, OnDamage::Refuse, &before), []);
+    assert!(reopen(&mut world, OnDamage::Refuse, &before).is_empty());
     // Nonsense in it is not nothing.
     world.close();
     change(&world, &file, |content| content.extend(b"\nhello\n"));
