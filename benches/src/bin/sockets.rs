@@ -1,5 +1,6 @@
 //! Says how much memory a WebSocket takes whose object sleeps, without the buffers of a transport: `sockets [SOCKETS]`.
 #![allow(clippy::print_stdout, reason = "a command-line program prints its figure")]
+#![allow(clippy::needless_pass_by_value, reason = "a handler gets what is its own")]
 
 use clap::Parser;
 use durable::prelude::*;
