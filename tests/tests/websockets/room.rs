@@ -49,7 +49,7 @@ impl Room {
     pub fn say(&self, ctx: &Context, tag: Option<String>, text: String) -> usize {
         match tag {
             None => ctx.broadcast(text),
-            Some(tag) => ctx.broadcast_tagged(&tag, &Message::Text(text)),
+            Some(tag) => ctx.broadcast_tagged(&tag, Message::Text(text)),
         }
     }
 
