@@ -178,13 +178,24 @@ impl<T: DurableObject> Namespace<T> {
     /// # Errors
     /// When the class is not registered, the id belongs to another class, or the object cannot be activated.
     pub async fn retry(&self, id: &ObjectId<T>) -> Result<usize> {
-        self.turn(id, "retry", |_, ctx| {
+        let begin = self.turn(id, "retry", |_, ctx| {
             let (store, now) = (ctx.store(), millis(ctx.now()));
             let alarms = usize::from(store.retry_failed_alarm(now)?);
             let timers = store.retry_given_up_timers(now)?;
-            Ok(alarms + timers + store.resend_dead_letters(now)?)
-        })
-        .await
+            Ok((alarms + timers, store.last_dead_letter()?))
+        });
+        let (mut count, last) = begin.await?;
+        let Some(last) = last else { return Ok(count) };
+        // Turn by turn, since they may be more than one turn can change; not those that are refused meanwhile.
+        loop {
+            let resend = move |_: &mut T, ctx: &Context<T>| {
+                ctx.store().resend_dead_letters(last, millis(ctx.now()))
+            };
+            match self.turn(id, "retry", resend).await? {
+                0 => return Ok(count),
+                letters => count += letters,
+            }
+        }
     }
 
     /// The objects that exist, in the order of their ids.

@@ -8,13 +8,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::activity::waiting;
 use crate::call::CallError;
@@ -28,6 +29,9 @@ use crate::time::Sleep;
 
 /// Objects that are being woken, or run an alarm, at the same time.
 pub(crate) const WOKEN_MAX: usize = 64;
+
+/// How long all seats may be taken before there are more.
+const SEAT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest wait after a failure that was not the object's.
 const WAIT_DOUBLINGS_MAX: u32 = 10;
@@ -51,9 +55,9 @@ fn back_off(failures: u32) -> Duration {
 
 /// Wakes objects until the runtime ends. The node is held only while something is done.
 pub(crate) async fn dispatch(node: Weak<Node>) {
-    let seats = Arc::new(Semaphore::new(WOKEN_MAX));
+    let seats = Arc::<Seats>::default();
     let mut failures = 0;
-    while let Ok(seat) = waiting(Arc::clone(&seats).acquire_owned()).await {
+    while let Some(seat) = seats.take(&node).await {
         match waiting(next_due(&node)).await {
             Next::Due((_, object)) => {
                 failures = 0;
@@ -70,6 +74,58 @@ pub(crate) async fn dispatch(node: Weak<Node>) {
                 wait.await;
             }
             Next::Over => return,
+        }
+    }
+}
+
+/// Bounds how many objects are woken at once, as long as they get on.
+struct Seats {
+    free: Semaphore,
+    /// How many there are.
+    count: AtomicUsize,
+}
+
+impl Default for Seats {
+    fn default() -> Self {
+        Seats { free: Semaphore::new(WOKEN_MAX), count: AtomicUsize::new(WOKEN_MAX) }
+    }
+}
+
+impl Seats {
+    /// Waits for a seat. If none gets free for a while, who has one waits for something else, such as a gate; so that others
+    /// need not, there are twice as many then. `None` if the runtime has ended.
+    async fn take(self: &Arc<Self>, node: &Weak<Node>) -> Option<Seat> {
+        loop {
+            let mut patience = node.upgrade()?.settings.time.limit(SEAT_PATIENCE);
+            let mut free = pin!(self.free.acquire());
+            let taken = poll_fn(|task| match free.as_mut().poll(task) {
+                Poll::Ready(seat) => Poll::Ready(Some(seat)),
+                Poll::Pending => Pin::new(&mut patience).poll(task).map(|()| None),
+            });
+            match waiting(taken).await {
+                Some(seat) => {
+                    seat.ok()?.forget();
+                    return Some(Seat(Arc::clone(self)));
+                }
+                None => {
+                    let count = self.count.load(Ordering::Relaxed);
+                    self.count.store(2 * count, Ordering::Relaxed);
+                    self.free.add_permits(count);
+                }
+            }
+        }
+    }
+}
+
+/// A place among those that are woken at once.
+struct Seat(Arc<Seats>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // Those that were added go again.
+        let one_less = |count: usize| (count > WOKEN_MAX).then(|| count - 1);
+        if self.0.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err() {
+            self.0.free.add_permits(1);
         }
     }
 }
@@ -124,7 +180,7 @@ async fn next_due(node: &Weak<Node>) -> Next {
 }
 
 /// Wakes one object, on a task that shutting down waits for.
-fn start(node: &Arc<Node>, object: ObjectKey, seat: OwnedSemaphorePermit) {
+fn start(node: &Arc<Node>, object: ObjectKey, seat: Seat) {
     let woken_by = Arc::clone(node);
     node.spawn(async move {
         let woken = match woken_by.class_of(&object.class) {

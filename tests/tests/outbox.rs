@@ -447,3 +447,21 @@ fn no_money_is_lost_or_made_whatever_happens_on_the_way() {
         assert_eq!(total(&runtime, &names).await, 0);
     });
 }
+
+#[test]
+fn more_letters_than_a_turn_can_hold_are_sent_again() {
+    on_one_thread(async {
+        let (runtime, _) = start().await;
+        let author = runtime.get::<Author>("a");
+        // Refused for their length, and together over the 64 MiB that a turn may change.
+        for _ in 0..18 {
+            author.dictate("s", vec!["x".repeat(4_000_000)]).await.unwrap();
+            runtime.settle().await.unwrap();
+        }
+        assert_eq!(author.dead_letters().await.unwrap().len(), 18);
+        let id = runtime.namespace::<Author>().id_from_name("a").unwrap();
+        assert_eq!(runtime.namespace::<Author>().retry(&id).await.unwrap(), 18);
+        runtime.settle().await.unwrap();
+        assert_eq!(author.dead_letters().await.unwrap().len(), 18, "refused once more");
+    });
+}

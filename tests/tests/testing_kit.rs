@@ -196,3 +196,51 @@ fn a_run_that_fails_and_wrote_nothing_keeps_the_instance() {
         assert_eq!(careful.tries().await.unwrap(), 4, "two runs of each");
     });
 }
+
+/// Cannot be reached for the first 25 seconds that it is awake.
+#[derive(Default)]
+struct Sleepy;
+
+#[durable_object]
+impl Sleepy {
+    fn new(ctx: &Context<Self>) -> Result<Self> {
+        if ctx.kv().get("set")?.unwrap_or(false) {
+            let this = ctx.handle();
+            ctx.block_concurrency_while(|_| async move {
+                this.sleep(Duration::from_secs(25)).await;
+                Ok::<_, durable::Error>(())
+            });
+        }
+        Ok(Sleepy)
+    }
+
+    pub fn set(&mut self, ctx: &Context, after: Duration) -> Result<()> {
+        ctx.kv().put("set", &true)?;
+        ctx.set_alarm(after)
+    }
+
+    fn alarm(&mut self, _ctx: &Context<Self>, _alarm: AlarmInfo) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn objects_behind_gates_do_not_keep_others_from_their_alarms() {
+    on_one_thread(async {
+        let start = TestRuntime::start(|builder| builder.register::<Sleepy>().register::<Bell>());
+        let runtime = start.await.unwrap();
+        // More than are woken at once, also when that is doubled once.
+        for number in 0..150 {
+            runtime.get::<Sleepy>(&number.to_string()).set(HOUR).await.unwrap();
+        }
+        let bell = runtime.get::<Bell>("a");
+        bell.set(HOUR + Duration::from_secs(1)).await.unwrap();
+        runtime.evict_all().await.unwrap();
+        runtime.advance(HOUR + Duration::from_secs(4)).await.unwrap();
+        assert_eq!(bell.rings().await.unwrap(), 1);
+        runtime.advance(HOUR).await.unwrap();
+        bell.set(HOUR).await.unwrap();
+        runtime.advance(HOUR).await.unwrap();
+        assert_eq!(bell.rings().await.unwrap(), 2);
+    });
+}

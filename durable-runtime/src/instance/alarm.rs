@@ -93,11 +93,11 @@ impl<T: DurableObject> Live<T> {
         handler: fn(Handle<T>, (AlarmInfo,)) -> BoxFuture<Result<()>>,
         info: AlarmInfo,
     ) -> Result<(), Failure> {
-        let alarm = Alarm { is_running: true, ..alarm };
+        let running = Alarm { is_running: true, ..alarm };
         let unconfirmed = Arc::<Unconfirmed>::default();
         let remembered = Arc::clone(&unconfirmed);
         let closure = move |_: &mut T, ctx: &Context<T>| {
-            ctx.store().put_alarm(alarm)?;
+            ctx.store().put_alarm(running)?;
             let handler = handler(ctx.handle().remembering(&remembered), (info,));
             Ok(turns::handler(ctx.identity(), INFO.name, &Span::none(), handler))
         };
@@ -106,13 +106,13 @@ impl<T: DurableObject> Live<T> {
             Ok(handler) => {
                 let session = Arc::clone(&self.session);
                 let (pin, duty) = (session.pin(), Duty::begin(Arc::clone(self.ctx.object())));
-                let run = Run { alarm, handler, unconfirmed, receipt, session, pin };
+                let run = Run { alarm: running, handler, unconfirmed, receipt, session, pin };
                 self.ctx.node().spawn(run.attend(duty));
                 Ok(())
             }
             Err(error) => {
                 let reason = reason_of(error)?;
-                let alarm = Alarm { is_running: false, ..alarm };
+                // The mark is undone: what is set is as it was found, after a crash marked as running.
                 self.end_alarm(alarm, Some(&reason))
             }
         }

@@ -26,10 +26,16 @@ const LIST: &str = "/*durable*/SELECT id, class, object, name, method, sent, fai
 const READ: &str = "/*durable*/SELECT class, object, name, method, arguments \
     FROM _durable_dead_letters WHERE id = ?1";
 const DELETE: &str = "/*durable*/DELETE FROM _durable_dead_letters WHERE id = ?1";
-const NUMBERS: &str = "/*durable*/SELECT id FROM _durable_dead_letters ORDER BY id";
+const LAST: &str = "/*durable*/SELECT max(id) FROM _durable_dead_letters";
+const FIRST: &str = "/*durable*/SELECT id, length(arguments) FROM _durable_dead_letters \
+    WHERE id <= ?1 ORDER BY id LIMIT 1";
 
 /// Bytes that are kept of why a message was given up.
 const REASON_BYTES_MAX: usize = 1_024;
+
+/// How much is sent again in one turn, arguments and what else a message costs.
+const RESENT_BYTES: i64 = 8 * 1024 * 1024;
+const LETTER_BYTES: i64 = 4_096;
 
 /// A message that was given up. See [`Context::dead_letters`](crate::Context::dead_letters).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,14 +123,28 @@ impl Store {
         Ok(deleted > 0)
     }
 
-    /// Sends all dead letters again, in their order; gives how many there were.
-    pub(crate) fn resend_dead_letters(&self, now: i64) -> Result<usize> {
-        let ids: Vec<i64> = self.on_own_table(Vec::new(), |connection| {
-            connection.prepare_cached(NUMBERS)?.query_map([], |row| row.get(0))?.collect()
-        })?;
-        for id in &ids {
-            self.resend_dead_letter(*id, now)?;
+    /// The id of the newest dead letter.
+    pub(crate) fn last_dead_letter(&self) -> Result<Option<i64>> {
+        self.on_own_table(None, |connection| {
+            connection.prepare_cached(LAST)?.query_row([], |row| row.get(0))
+        })
+    }
+
+    /// Sends the oldest dead letters up to this one again, in their order, as many as fit a turn. Gives how many those are;
+    /// none are left when it is none.
+    pub(crate) fn resend_dead_letters(&self, last: i64, now: i64) -> Result<usize> {
+        let (mut count, mut bytes) = (0, 0);
+        while bytes < RESENT_BYTES {
+            let first: Option<(i64, i64)> = self.on_own_table(None, |connection| {
+                let mut first = connection.prepare_cached(FIRST)?;
+                first.query_row([last], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+            })?;
+            let Some((id, length)) = first else { break };
+            self.resend_dead_letter(id, now)?;
+            count += 1;
+            // Each also changes pages of its own.
+            bytes += length + LETTER_BYTES;
         }
-        Ok(ids.len())
+        Ok(count)
     }
 }
