@@ -102,17 +102,14 @@ impl Seats {
                 Poll::Ready(seat) => Poll::Ready(Some(seat)),
                 Poll::Pending => Pin::new(&mut patience).poll(task).map(|()| None),
             });
-            match waiting(taken).await {
-                Some(seat) => {
-                    seat.ok()?.forget();
-                    return Some(Seat(Arc::clone(self)));
-                }
-                None => {
-                    let count = self.count.load(Ordering::Relaxed);
-                    self.count.store(2 * count, Ordering::Relaxed);
-                    self.free.add_permits(count);
-                }
+            if let Some(seat) = waiting(taken).await {
+                seat.ok()?.forget();
+                return Some(Seat(Arc::clone(self)));
             }
+            // A seat that is given up in between is counted, too: there may be one more than twice as many.
+            let count = self.count.load(Ordering::Relaxed);
+            self.count.fetch_add(count, Ordering::Relaxed);
+            self.free.add_permits(count);
         }
     }
 }
