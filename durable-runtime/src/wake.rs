@@ -1,7 +1,8 @@
 //! Waking objects when their time has come: one task for each runtime.
 //!
 //! Guarantees:
-//! - Who is due is woken in the order of the times, overdue ones at the start, and at most [`WOKEN_MAX`] at once.
+//! - Who is due is woken in the order of the times, overdue ones at the start, and at most [`WOKEN_MAX`] at once, but for those
+//!   that do not get on, behind a gate of their own: they keep nobody waiting for longer than [`SEAT_PATIENCE`].
 //! - Nobody is woken twice at the same time: an object is looked for again only when its last run has ended.
 //! - An object that could not be seen to is tried again later and later, and keeps no other from its turn.
 //! - While nobody wants to be woken there is no timer, and no thread that waits for one.
@@ -27,7 +28,7 @@ use crate::storage::alarm::time_of;
 use crate::storage::millis;
 use crate::time::Sleep;
 
-/// Objects that are being woken, or run an alarm, at the same time.
+/// Objects that are being woken at the same time, as long as they get on.
 pub(crate) const WOKEN_MAX: usize = 64;
 
 /// How long all seats may be taken before there are more.
