@@ -18,6 +18,7 @@ use crate::arguments;
 use crate::class::Exposed;
 use crate::failure::Failure;
 use crate::origin::Origins;
+use crate::remote::Arrived;
 use crate::target::{Action, Target};
 
 /// What is exposed, and under which limits.
@@ -35,6 +36,10 @@ pub(crate) async fn answer(
     target: Target,
     request: Request,
 ) -> Response {
+    if let Some(arrived) = request.extensions().get::<Arrived>() {
+        let arrived = arrived.clone();
+        return gateway.arrived(&target, &arrived).await;
+    }
     let answer = match target.action() {
         Action::Fetch => gateway.fetch(&target, request).await,
         Action::Call(method) => gateway.call(&target, method, request).await,
@@ -43,7 +48,7 @@ pub(crate) async fn answer(
 }
 
 impl Gateway {
-    fn class(&self, target: &Target) -> Result<&Exposed, Failure> {
+    pub(crate) fn class(&self, target: &Target) -> Result<&Exposed, Failure> {
         let class = self.classes.iter().find(|exposed| exposed.class.name() == target.class());
         class.ok_or_else(Failure::nothing_here)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::Route;
+use axum::routing::{Route, get};
 use durable_runtime::{DurableObject, Error, MESSAGE_BYTES_MAX, Result, Runtime};
 use tower::{Layer, Service};
 
@@ -17,6 +17,7 @@ use crate::class::{Expose, Exposed};
 use crate::described::Described;
 use crate::gateway::{Gateway, answer};
 use crate::origin::Origins;
+use crate::remote::{Entrance, connect};
 use crate::target::Target;
 
 /// How long a request may take by default, until its response begins.
@@ -148,8 +149,11 @@ impl ObjectRouter {
         } else {
             router
         };
-        let objects = self.routes.layer(from_fn(locate)).with_state(Arc::new(self.gateway));
-        Ok(router.fallback_service(objects))
+        let gateway = Arc::new(self.gateway);
+        let routes = self.routes.with_state(Arc::clone(&gateway));
+        let entrance = Entrance { gateway, routes: routes.clone() };
+        let router = router.route("/rpc", get(connect).with_state(entrance));
+        Ok(router.fallback_service(routes.layer(from_fn(locate))))
     }
 }
 

@@ -26,6 +26,8 @@ mod node;
 mod object;
 mod observe;
 mod outbox;
+#[doc(hidden)]
+pub mod remote;
 mod rpc;
 mod runtime;
 mod schedule;
@@ -86,7 +88,7 @@ pub mod __private {
     pub use crate::schema::*;
     pub use crate::stub::{ObjectStub, RawStub};
     #[cfg(feature = "json")]
-    pub use crate::wire::json::{Argument, Given, Refusal};
+    pub use crate::wire::json::{Argument, Given};
     pub use crate::wire::{Decoder, Encoder, WireError};
     pub use crate::{
         BoxFuture, Call, Context, DurableObject, Error, Fetch, Handle, Handler, Handlers,

@@ -340,6 +340,15 @@ pub enum WireReply {
     },
 }
 
+/// Why a call by name gave no value, if it was not the runtime's doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The method's own error, in the form of the arguments.
+    Application(Vec<u8>),
+    /// Arguments that do not fit, or a reply that cannot be written.
+    Wire(WireError),
+}
+
 /// Writes one value, as [`RpcReply::encode`] does.
 type Write<T> = fn(&T, &mut Encoder) -> Result<(), WireError>;
 /// Reads one value, as [`RpcReply::decode`] does.

@@ -16,6 +16,8 @@ pub(crate) mod json;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::error::for_strangers;
+
 /// The largest message, in bytes: 32 MiB, as on Cloudflare.
 pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -46,6 +48,9 @@ pub enum WireError {
         /// Size of the message so far.
         bytes: usize,
     },
+    /// A value that is not written as its type says, so that only its names tell what it is.
+    #[error("has no positional form: {0}")]
+    NotPositional(String),
     /// A value that has no form in the message's format.
     #[error("cannot be written: {0}")]
     Encode(String),
@@ -87,6 +92,8 @@ pub struct Encoder {
     bytes: Vec<u8>,
     /// The value in words, if it is an error.
     text: String,
+    /// Whether it is read by somebody who may not know how the object stores its data.
+    is_for_stranger: bool,
 }
 
 /// What an [`Encoder`] writes.
@@ -101,12 +108,21 @@ enum Form {
 impl Encoder {
     /// An empty message in positional form.
     pub fn new() -> Self {
-        Encoder { form: Form::Positional, bytes: vec![POSITIONAL], text: String::new() }
+        Encoder::with(Form::Positional, vec![POSITIONAL])
     }
 
     /// An empty message in named form.
     pub fn named() -> Self {
-        Encoder { form: Form::Named, bytes: vec![NAMED], text: String::new() }
+        Encoder::with(Form::Named, vec![NAMED])
+    }
+
+    /// An empty message in positional form, for a method of this shape only.
+    pub fn positional(_: &crate::remote::MethodShape) -> Self {
+        Encoder::with(Form::Positional, vec![POSITIONAL])
+    }
+
+    fn with(form: Form, bytes: Vec<u8>) -> Self {
+        Encoder { form, bytes, text: String::new(), is_for_stranger: false }
     }
 
     /// Appends one value.
@@ -114,6 +130,13 @@ impl Encoder {
     /// # Errors
     /// When `value` cannot be written in this form, or the message grows over [`MESSAGE_BYTES_MAX`].
     pub fn put<T: Serialize>(&mut self, value: &T) -> Result<(), WireError> {
+        if self.is_for_stranger {
+            return for_strangers(|| self.put_value(value));
+        }
+        self.put_value(value)
+    }
+
+    fn put_value<T: Serialize>(&mut self, value: &T) -> Result<(), WireError> {
         let out = &mut self.bytes;
         let written = match self.form {
             Form::Positional => bincode::serde::encode_into_std_write(value, out, config())
@@ -156,6 +179,8 @@ impl Default for Encoder {
 #[derive(Debug)]
 pub struct Decoder<'a> {
     source: Source<'a>,
+    /// Whether the reply is for somebody who may not know how the object stores its data.
+    is_of_stranger: bool,
 }
 
 /// What a [`Decoder`] reads.
@@ -177,8 +202,8 @@ impl<'a> Decoder<'a> {
             _ if message.len() > MESSAGE_BYTES_MAX => {
                 Err(WireError::TooLarge { bytes: message.len() })
             }
-            [POSITIONAL, rest @ ..] => Ok(Decoder { source: Source::Positional(rest) }),
-            [NAMED, rest @ ..] => Ok(Decoder { source: Source::Named(rest) }),
+            [POSITIONAL, rest @ ..] => Ok(Decoder::of(Source::Positional(rest))),
+            [NAMED, rest @ ..] => Ok(Decoder::of(Source::Named(rest))),
             other => Err(WireError::UnknownFormat(other.first().copied())),
         }
     }
@@ -186,7 +211,17 @@ impl<'a> Decoder<'a> {
     /// Opens arguments that came as JSON: all that the method has, in its order.
     #[cfg(feature = "json")]
     pub fn json(arguments: &'a [json::Argument]) -> Self {
-        Decoder { source: Source::Json(arguments.iter()) }
+        Decoder::of(Source::Json(arguments.iter())).of_stranger()
+    }
+
+    fn of(source: Source<'a>) -> Self {
+        Decoder { source, is_of_stranger: false }
+    }
+
+    /// The same message, from somebody who is not told how the object stores its data.
+    #[must_use]
+    pub fn of_stranger(self) -> Self {
+        Decoder { is_of_stranger: true, ..self }
     }
 
     /// Takes the next value.
@@ -227,10 +262,9 @@ impl<'a> Decoder<'a> {
             Source::Positional(_) => Ok(Encoder::new()),
             Source::Named(_) => Ok(Encoder::named()),
             #[cfg(feature = "json")]
-            Source::Json(_) => {
-                Ok(Encoder { form: Form::Json, bytes: Vec::new(), text: String::new() })
-            }
+            Source::Json(_) => Ok(Encoder::with(Form::Json, Vec::new())),
         }
+        .map(|reply| Encoder { is_for_stranger: self.is_of_stranger, ..reply })
     }
 }
 
@@ -247,6 +281,11 @@ fn take_named<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), rmp_serde
     deserializer.set_max_depth(DEPTH_MAX);
     let value = T::deserialize(&mut deserializer)?;
     Ok((value, bytes.len() - rest.len()))
+}
+
+/// Whether a message can only be read by a method of the same shape.
+pub(crate) fn is_positional(message: &[u8]) -> bool {
+    message.first() == Some(&POSITIONAL)
 }
 
 #[cfg(test)]

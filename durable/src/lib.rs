@@ -29,6 +29,9 @@ pub use durable_macros::{durable_object, migration};
 pub use durable_runtime::__private;
 pub use durable_runtime::*;
 
+#[cfg(feature = "client")]
+#[doc(inline)]
+pub use durable_client::{self as client, Client};
 #[cfg(feature = "http")]
 #[doc(inline)]
 pub use durable_http as http;

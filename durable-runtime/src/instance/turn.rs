@@ -75,13 +75,27 @@ pub(crate) trait Invocation<T: DurableObject, R, E>: Send {
     /// The method's name, for errors and events.
     fn method(&self) -> &'static str;
     fn access(&self) -> Access;
+    /// Writes the arguments into a message.
+    fn write_arguments(&self, _: Encoder) -> Result<Vec<u8>, WireError> {
+        Err(WireError::UnknownMethod(self.method().to_owned()))
+    }
+    /// Reads the reply to such a message.
+    fn read_reply(&self, _: &WireReply) -> Result<Result<R, E>, WireError> {
+        Err(WireError::UnknownMethod(self.method().to_owned()))
+    }
     /// The arguments in the form in which they are stored.
     fn store_arguments(&self) -> crate::Result<Vec<u8>> {
-        let text = format!(
-            "`{}` is no business method, and only calls of those can be sent",
-            self.method()
-        );
-        Err(Error::new(ErrorKind::Invalid, text))
+        self.write_arguments(Encoder::named()).map_err(|error| {
+            let method = self.method();
+            if let WireError::UnknownMethod(_) = error {
+                let text = format!(
+                    "`{method}` is no business method, and only calls of those can be sent"
+                );
+                return Error::new(ErrorKind::Invalid, text);
+            }
+            let text = format!("the arguments of `{method}` cannot be stored: {error}");
+            Error::new(ErrorKind::Encoding, text)
+        })
     }
     fn invoke(self: Box<Self>, object: &mut T, ctx: &Context<T>, form: Form) -> Result<R, Stop<E>>;
 }
@@ -105,13 +119,13 @@ where
         self.method.info.access
     }
 
-    fn store_arguments(&self) -> crate::Result<Vec<u8>> {
-        let mut message = Encoder::named();
-        (self.method.encode)(&self.arguments, &mut message).map_err(|error| {
-            let text = format!("the arguments of `{}` cannot be stored: {error}", self.method());
-            Error::new(ErrorKind::Encoding, text)
-        })?;
+    fn write_arguments(&self, mut message: Encoder) -> Result<Vec<u8>, WireError> {
+        (self.method.encode)(&self.arguments, &mut message)?;
         Ok(message.finish())
+    }
+
+    fn read_reply(&self, reply: &WireReply) -> Result<Result<R, E>, WireError> {
+        (self.method.decode)(reply)
     }
 
     fn invoke(self: Box<Self>, object: &mut T, ctx: &Context<T>, form: Form) -> Result<R, Stop<E>> {

@@ -14,7 +14,6 @@ use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserializer, Serialize, forward_to_deserialize_any};
 
 use super::WireError;
-use crate::error::for_strangers;
 
 /// One argument of a method, and what the caller gave for it.
 #[derive(Clone, Debug)]
@@ -34,15 +33,6 @@ pub enum Given {
     Text(Box<str>),
     /// Nothing. An `Option` is `None` then, as for a field that is left out.
     Nothing,
-}
-
-/// Why a call by JSON gave no value, if it was not the runtime's doing.
-#[derive(Clone, Debug)]
-pub enum Refusal {
-    /// The method's own error, as JSON.
-    Application(Vec<u8>),
-    /// Arguments that do not fit, or a reply that cannot be written.
-    Wire(WireError),
 }
 
 pub(super) fn read<T: DeserializeOwned>(argument: &Argument) -> Result<T, WireError> {
@@ -67,7 +57,7 @@ pub(super) fn read<T: DeserializeOwned>(argument: &Argument) -> Result<T, WireEr
 }
 
 pub(super) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    for_strangers(|| serde_json::to_writer(out, value))
+    serde_json::to_writer(out, value)
 }
 
 /// What stands for a field that is left out: `None`, and for other types an error.
