@@ -79,14 +79,26 @@ pub(crate) struct BackOff {
 }
 
 impl BackOff {
+    /// The wait before an attempt after a connection: none, if that has served its purpose.
+    pub(crate) fn again(&mut self, random: f64) -> Duration {
+        match self.failures {
+            0 => {
+                self.failures = 1;
+                Duration::ZERO
+            }
+            _ => self.next(random),
+        }
+    }
+
     /// The wait before the next attempt, after one that failed.
     pub(crate) fn next(&mut self, random: f64) -> Duration {
-        let doubled = DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(DELAY_MAX);
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let doubled = DELAY_MIN.saturating_mul(1 << doublings).min(DELAY_MAX);
         self.failures = self.failures.saturating_add(1);
         doubled.mul_f64(0.5 + random / 2.0)
     }
 
-    /// An attempt has succeeded.
+    /// A connection has served its purpose.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -99,10 +111,12 @@ mod tests {
     #[test]
     fn waits_grow_up_to_a_limit() {
         let mut back_off = BackOff::default();
+        assert_eq!(back_off.again(1.0), Duration::ZERO);
         let waits: Vec<_> = (0..10).map(|_| back_off.next(1.0).as_millis()).collect();
         assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
         assert_eq!(back_off.next(0.0), DELAY_MAX / 2);
         back_off.reset();
-        assert_eq!(back_off.next(0.0), DELAY_MIN / 2);
+        assert_eq!(back_off.again(1.0), Duration::ZERO);
+        assert_eq!(back_off.again(0.0), DELAY_MIN / 2);
     }
 }

@@ -1,6 +1,5 @@
 //! The task that holds the connection.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use durable_runtime::remote::{CallFrame, Failed, Outcome, ReplyFrame, ToServer};
 use futures_util::{Sink, Stream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -54,7 +53,7 @@ pub(crate) async fn run(
             }
         };
         tracing::debug!(reason, "the connection to the server is lost");
-        connection.lose(&reason);
+        connection.lose(&reason, &mut calls, &mut back_off);
     }
 }
 
@@ -85,7 +84,8 @@ async fn connect(
 ) -> Option<Socket> {
     let mut why =
         Failed::Disconnected { reason: "the server has not answered yet".into(), sent: false };
-    let mut delay = Duration::ZERO;
+    // A server that shuts down may be connected to, and takes no calls all the same.
+    let mut delay = back_off.again(fastrand::f64());
     loop {
         let attempt = async move {
             sleep(delay).await;
@@ -109,7 +109,6 @@ async fn connect(
         };
         match tried {
             Ok(socket) => {
-                back_off.reset();
                 first.send_replace(Some(Ok(())));
                 return Some(socket);
             }
@@ -144,17 +143,17 @@ struct Connection<'a> {
     socket: Socket,
     shared: &'a Shared,
     /// Calls without a reply, by their numbers.
-    sent: HashMap<u64, Unanswered>,
+    sent: HashMap<u64, Queued>,
     cancelled: VecDeque<u64>,
+    /// The server takes no more calls.
+    is_ending: bool,
+    /// Calls that the server did not take.
+    returned: VecDeque<Queued>,
+    /// Whether a call was taken.
+    has_served: bool,
     to_flush: bool,
     ping: Pin<Box<Sleep>>,
     heard: Instant,
-}
-
-struct Unanswered {
-    class: Cow<'static, str>,
-    method: Cow<'static, str>,
-    reply: oneshot::Sender<Outcome>,
 }
 
 impl<'a> Connection<'a> {
@@ -164,6 +163,9 @@ impl<'a> Connection<'a> {
             shared,
             sent: HashMap::new(),
             cancelled: VecDeque::new(),
+            is_ending: false,
+            returned: VecDeque::new(),
+            has_served: false,
             to_flush: false,
             ping: Box::pin(sleep(PING)),
             heard: Instant::now(),
@@ -226,11 +228,17 @@ impl<'a> Connection<'a> {
 
     fn answer(&mut self, reply: ReplyFrame) {
         // Of one that was cancelled there may still come a reply.
-        let Some(unanswered) = self.sent.remove(&reply.number) else { return };
-        if let Some(known) = reply.known {
-            self.shared.learn(&unanswered.class, &unanswered.method, known);
+        let Some(queued) = self.sent.remove(&reply.number) else { return };
+        if let Outcome::Failed(Failed::Disconnected { sent: false, .. }) = reply.outcome {
+            self.is_ending = true;
+            return self.returned.push_back(queued);
         }
-        let _ = unanswered.reply.send(reply.outcome);
+        self.has_served = true;
+        if let Some(known) = reply.known {
+            let CallFrame { class, method, .. } = &queued.departing.frame;
+            self.shared.learn(class, method, known);
+        }
+        let _ = queued.reply.send(reply.outcome);
     }
 
     /// Takes commands; whether there may be more.
@@ -258,29 +266,29 @@ impl<'a> Connection<'a> {
         calls: &mut Calls,
         task: &mut Context<'_>,
     ) -> Poll<Result<(), String>> {
-        while !calls.unsent.is_empty() || !self.cancelled.is_empty() {
+        loop {
+            let may_send = !self.is_ending && !calls.unsent.is_empty();
+            if !may_send && self.cancelled.is_empty() {
+                break;
+            }
             ready!(self.poll_ready(task))?;
             if let Some(number) = self.cancelled.pop_front() {
                 self.write(&ToServer::Cancel(number))?;
                 continue;
             }
-            let Some(Queued { departing, reply, .. }) = calls.unsent.pop_front() else { break };
-            if reply.is_closed() {
+            let Some(queued) = calls.unsent.pop_front() else { break };
+            if queued.reply.is_closed() {
                 continue;
             }
-            let (number, class, method) = {
-                let CallFrame { number, class, method, .. } = &departing.frame;
-                (*number, class.clone(), method.clone())
-            };
-            match ToServer::Call(departing.frame).encode() {
+            match queued.departing.frame.encode() {
                 Ok(frame) => {
-                    departing.sent.set();
+                    queued.departing.sent.set();
                     self.start_send(Message::Binary(frame))?;
-                    self.sent.insert(number, Unanswered { class, method, reply });
+                    self.sent.insert(queued.departing.frame.number, queued);
                 }
                 Err(error) => {
                     let reason = format!("it has no frame: {error}");
-                    let _ = reply.send(Outcome::Failed(Failed::Incompatible { reason }));
+                    let _ = queued.reply.send(Outcome::Failed(Failed::Incompatible { reason }));
                 }
             }
         }
@@ -314,11 +322,16 @@ impl<'a> Connection<'a> {
         Pin::new(&mut self.socket).start_send(message).map_err(|error| error.to_string())
     }
 
-    /// The connection is gone: what was sent may have been made.
-    fn lose(self, reason: &str) {
-        for (_, unanswered) in self.sent {
-            let failed = Failed::Disconnected { reason: reason.to_owned(), sent: true };
-            let _ = unanswered.reply.send(Outcome::Failed(failed));
+    /// The connection is gone: what was sent may have been made, and what was returned was not.
+    fn lose(mut self, reason: &str, calls: &mut Calls, back_off: &mut BackOff) {
+        if self.has_served {
+            back_off.reset();
         }
+        for (_, queued) in self.sent.drain() {
+            let failed = Failed::Disconnected { reason: reason.to_owned(), sent: true };
+            let _ = queued.reply.send(Outcome::Failed(failed));
+        }
+        self.returned.append(&mut calls.unsent);
+        calls.unsent = self.returned;
     }
 }

@@ -75,6 +75,7 @@ pub use wire::MESSAGE_BYTES_MAX;
 /// What a transport of WebSockets needs: a server that calls `fetch` over a network. Not for users of objects.
 #[doc(hidden)]
 pub mod transport {
+    pub use crate::runtime::Connection;
     pub use crate::socket::{CloseFrame, Incoming, Outgoing, PendingSocket, SocketDriver};
 }
 

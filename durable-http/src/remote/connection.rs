@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use durable_runtime::remote::{CallFrame, Failed, Outcome, ReplyFrame, ToServer};
+use durable_runtime::transport::Connection as Place;
 use futures_util::future::{AbortHandle, Abortable, Aborted};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Sink, Stream};
@@ -23,11 +24,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::calls::{Calls, Made};
 use super::{BYTES_MAX, CALLS_MAX, SILENCE};
 
+const SHUTS_DOWN: &str = "the server shuts down";
+
 /// How many frames are read before their calls are made.
 const BATCH: usize = 64;
 
 /// Carries calls until one of both sides ends it.
-pub(crate) async fn run<S>(socket: WebSocketStream<S>, calls: Calls)
+pub(crate) async fn run<S>(socket: WebSocketStream<S>, calls: Calls, place: Place)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -40,6 +43,7 @@ where
         outgoing: VecDeque::new(),
         to_flush: false,
         ending: Ending::No,
+        place: Some(place),
         heard: Instant::now(),
     };
     let mut silence = pin!(tokio::time::sleep(SILENCE));
@@ -71,6 +75,8 @@ struct Connection<S> {
     outgoing: VecDeque<Bytes>,
     to_flush: bool,
     ending: Ending,
+    /// Until the client is told of a shutdown.
+    place: Option<Place>,
     /// When the client was last there.
     heard: Instant,
 }
@@ -97,6 +103,12 @@ enum Ending {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ready when the connection is over.
     fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(place) = &mut self.place
+            && self.ending == Ending::No
+            && place.poll_ends(task).is_ready()
+        {
+            self.end(CloseCode::Restart, SHUTS_DOWN);
+        }
         loop {
             // Many are read before their calls are made, so that many replies are written at once.
             let read = self.poll_read(task)?;
@@ -138,8 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match ToServer::decode(frame) {
             Ok(ToServer::Call(call)) if self.ending == Ending::No => self.accept(call),
             Ok(ToServer::Call(CallFrame { number, .. })) => {
-                let outcome = Outcome::Failed(Failed::ShutDown);
-                self.reply(&ReplyFrame { number, known: None, outcome });
+                self.reply(ReplyFrame { number, known: None, outcome: not_made() });
             }
             Ok(ToServer::Cancel(number)) => {
                 if let Some(accepted) = self.accepted.get(&number) {
@@ -161,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let queued = self.accepted.len();
         if queued >= CALLS_MAX || self.bytes + bytes > BYTES_MAX {
             let outcome = Outcome::Failed(Failed::Overloaded { queued: queued as u64 });
-            return self.reply(&ReplyFrame { number, known: None, outcome });
+            return self.reply(ReplyFrame { number, known: None, outcome });
         }
         self.bytes += bytes;
         let (drop, registration) = AbortHandle::new_pair();
@@ -176,14 +187,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.bytes = self.bytes.saturating_sub(arguments);
             if let Ok(made) = made {
                 let reply = self.calls.reply(made);
-                self.reply(&reply);
+                self.reply(reply);
             }
         }
     }
 
-    fn reply(&mut self, reply: &ReplyFrame) {
+    fn reply(&mut self, mut reply: ReplyFrame) {
         if reply.outcome == Outcome::Failed(Failed::ShutDown) {
-            self.end(CloseCode::Restart, "the server shuts down");
+            self.end(CloseCode::Restart, SHUTS_DOWN);
+            reply.outcome = not_made();
         }
         let frame = reply.encode().or_else(|error| {
             let reason = format!("its reply cannot be sent: {error}");
@@ -220,8 +232,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ready!(Pin::new(&mut self.socket).poll_flush(task))?;
             self.to_flush = false;
         }
+        if self.ending == Ending::Said {
+            self.place = None;
+        }
         Poll::Ready(Ok(()))
     }
+}
+
+/// What is said of a call that comes too late: another connection may be there for it soon.
+fn not_made() -> Outcome {
+    Outcome::Failed(Failed::Disconnected { reason: SHUTS_DOWN.to_owned(), sent: false })
 }
 
 /// What reading gave.

@@ -98,7 +98,8 @@ pub(crate) async fn connect(State(entrance): State<Entrance>, mut request: Reque
             .max_message_size(Some(frame_bytes_max))
             .max_frame_size(Some(frame_bytes_max));
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-        connection::run(socket, Calls::new(entrance, head)).await;
+        let place = entrance.gateway.runtime.connection();
+        connection::run(socket, Calls::new(entrance, head), place).await;
     });
     response
 }

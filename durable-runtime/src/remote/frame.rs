@@ -140,6 +140,26 @@ enum OutcomeHead<'a> {
     Failed(Cow<'a, Failed>),
 }
 
+impl CallFrame {
+    /// The frame as bytes.
+    ///
+    /// # Errors
+    /// When a name is too long for a frame.
+    pub fn encode(&self) -> Result<Bytes, FrameError> {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).ok();
+        let head = ClientHead::Call {
+            number: self.number,
+            class: Cow::Borrowed(&self.class),
+            object: Cow::Borrowed(&self.object),
+            method: Cow::Borrowed(&self.method),
+            fingerprint: self.fingerprint,
+            timeout_ms: self.timeout.and_then(milliseconds),
+            chain: Cow::Borrowed(&self.chain),
+        };
+        join(&head, &self.arguments)
+    }
+}
+
 impl ToServer {
     /// The frame as bytes.
     ///
@@ -148,19 +168,7 @@ impl ToServer {
     pub fn encode(&self) -> Result<Bytes, FrameError> {
         match self {
             ToServer::Cancel(number) => join(&ClientHead::Cancel(*number), &[]),
-            ToServer::Call(call) => {
-                let milliseconds = |time: Duration| u64::try_from(time.as_millis()).ok();
-                let head = ClientHead::Call {
-                    number: call.number,
-                    class: Cow::Borrowed(&call.class),
-                    object: Cow::Borrowed(&call.object),
-                    method: Cow::Borrowed(&call.method),
-                    fingerprint: call.fingerprint,
-                    timeout_ms: call.timeout.and_then(milliseconds),
-                    chain: Cow::Borrowed(&call.chain),
-                };
-                join(&head, &call.arguments)
-            }
+            ToServer::Call(call) => call.encode(),
         }
     }
 
