@@ -2,11 +2,13 @@
 
 mod cold;
 mod fleet;
+mod http;
 mod in_turn;
 mod increment;
 mod journal;
 mod memory;
 mod neighbour;
+mod remote;
 mod rpc;
 mod start;
 mod stock;
@@ -22,6 +24,8 @@ pub(crate) fn all() -> Vec<Row> {
         cold::rows(),
         neighbour::rows(),
         work::rows(),
+        remote::rows(),
+        http::rows(),
         memory::rows(),
         start::rows(),
         journal::rows(),
