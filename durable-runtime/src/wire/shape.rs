@@ -63,7 +63,9 @@ impl MethodShape {
     pub(crate) fn new(names: &[&str], types: &[fn(&mut Tracer)]) -> Self {
         let Tracer { graph, traced, .. } = on_a_large_stack(|| {
             let mut tracer = Tracer::default();
-            types.iter().for_each(|trace| trace(&mut tracer));
+            for trace in types {
+                trace(&mut tracer);
+            }
             tracer
         });
         let (text, is_whole) = text::of_method(&graph, names, &traced);

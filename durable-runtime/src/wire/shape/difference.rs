@@ -110,7 +110,9 @@ impl<'o, 't> Comparison<'o, 't> {
             }
         }
         let mut sorted = [caller.clone(), server.clone()];
-        sorted.iter_mut().for_each(|names| names.sort_unstable());
+        for names in &mut sorted {
+            names.sort_unstable();
+        }
         if sorted[0] == sorted[1] && caller != server {
             self.tell(&format!("the {what}s{of} stand in another order"));
         }
@@ -186,7 +188,7 @@ impl<'o, 't> Comparison<'o, 't> {
     fn bodies(&mut self, of: &str, caller: &'o Body<'t>, server: &'o Body<'t>) {
         match (caller, server) {
             (Body::Fields(caller), Body::Fields(server)) => {
-                self.members("field", of, caller, server)
+                self.members("field", of, caller, server);
             }
             (Body::Tuple(caller), Body::Tuple(server)) => {
                 if caller.len() != server.len() {

@@ -206,7 +206,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Stop> {
         let node = self.tracer.node::<V>(self.place, Body::Enum, name, variants.to_vec())?;
         self.tracer.enter_variant(node, |tracer, index, variant| {
-            visitor.visit_enum(Variant { tracer, index, variant })
+            visitor.visit_enum(Variant { tracer, index, node: variant })
         })
     }
 
@@ -293,7 +293,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 struct Variant<'t> {
     tracer: &'t mut Tracer,
     index: usize,
-    variant: NodeId,
+    node: NodeId,
 }
 
 impl<'de> EnumAccess<'de> for Variant<'_> {
@@ -315,19 +315,19 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     type Error = Stop;
 
     fn unit_variant(self) -> Result<(), Stop> {
-        self.tracer.variant(self.variant, Body::Unit, &[])
+        self.tracer.variant(self.node, Body::Unit, &[])
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Stop> {
-        self.tracer.variant(self.variant, Body::Newtype, &[""])?;
-        let place = Place { node: self.variant, part: 0 };
+        self.tracer.variant(self.node, Body::Newtype, &[""])?;
+        let place = Place { node: self.node, part: 0 };
         seed.deserialize(Reader { tracer: self.tracer, place })
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Stop> {
         let members = self.tracer.unnamed(len)?;
-        self.tracer.variant(self.variant, Body::Tuple, &members)?;
-        read_parts(self.tracer, self.variant, len, visitor)
+        self.tracer.variant(self.node, Body::Tuple, &members)?;
+        read_parts(self.tracer, self.node, len, visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -335,7 +335,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Stop> {
-        self.tracer.variant(self.variant, Body::Struct, fields)?;
-        read_parts(self.tracer, self.variant, fields.len(), visitor)
+        self.tracer.variant(self.node, Body::Struct, fields)?;
+        read_parts(self.tracer, self.node, fields.len(), visitor)
     }
 }

@@ -479,13 +479,14 @@ fn many_variants_are_seen_and_far_too_many_are_refused() {
     assert_eq!(reason::<Many<100_000>>(), "it is too large to be traced");
 }
 
+type Wide<T> = [[T; 32]; 32];
+type Deep<T> = Option<Option<Option<Option<Option<Option<Option<Option<T>>>>>>>>;
+type Deeply<T> = Deep<Deep<Deep<Deep<T>>>>;
+
 #[test]
 fn what_is_too_large_or_too_deep_is_refused() {
-    type Wide<T> = [[T; 32]; 32];
     assert_eq!(text::<Wide<u8>>(), "[[u8; 32]; 32]");
     assert_eq!(reason::<Wide<Wide<u8>>>(), "it is too large to be traced");
-    type Deep<T> = Option<Option<Option<Option<Option<Option<Option<Option<T>>>>>>>>;
     assert!(shape::<Deep<Deep<u8>>>().fingerprint().is_some());
-    type Deeper<T> = Deep<Deep<Deep<Deep<T>>>>;
-    assert_eq!(reason::<Deep<Deeper<Deeper<Deeper<u8>>>>>(), "it is nested too deep to be traced");
+    assert_eq!(reason::<Deep<Deeply<Deeply<Deeply<u8>>>>>(), "it is nested too deep to be traced");
 }

@@ -201,15 +201,13 @@ impl Tracer {
         }
         let visitor = typeid::of::<V>();
         let identity = Identity { visitor, body, name, members };
-        let node = match self.nodes.get(&identity) {
-            Some(node) => *node,
-            None => {
-                let parts = identity.members.iter().map(|member| self.part(body, member)).collect();
-                let node = self.graph.add(Node { name, body, parts });
-                self.nodes.insert(identity, node);
-                node
-            }
-        };
+        let known = self.nodes.get(&identity).copied();
+        let node = known.unwrap_or_else(|| {
+            let parts = identity.members.iter().map(|member| self.part(body, member)).collect();
+            let node = self.graph.add(Node { name, body, parts });
+            self.nodes.insert(identity, node);
+            node
+        });
         self.record(place, Format::Node(node))?;
         Ok(node)
     }
