@@ -90,6 +90,7 @@ pub mod __private {
     pub use crate::stub::{ObjectStub, RawStub};
     #[cfg(feature = "json")]
     pub use crate::wire::json::{Argument, Given};
+    pub use crate::wire::shape::{MethodShape, ShapeCell, Tracer, difference};
     pub use crate::wire::{Decoder, Encoder, WireError};
     pub use crate::{
         BoxFuture, Call, Context, DurableObject, Error, Fetch, Handle, Handler, Handlers,

@@ -23,7 +23,9 @@ use crate::object::Handler;
 use crate::observe::events::event;
 use crate::observe::turns;
 use crate::remote::{Remote, RemoteAddress};
-use crate::rpc::{Access, Method, MethodInfo, Refusal, SendValue, SendValues, WireReply};
+use crate::rpc::{
+    Access, Method, MethodDescription, MethodInfo, Refusal, SendValue, SendValues, WireReply,
+};
 use crate::time::Sleep;
 use crate::wire::Decoder;
 #[cfg(feature = "json")]
@@ -128,14 +130,15 @@ impl<T: DurableObject> RawStub<T> {
     /// Builds a call to a business method by its name, for a caller in another process: with a message, and to give one.
     pub(crate) fn call_message(
         &self,
-        method: MethodInfo,
+        method: &'static MethodDescription,
         arguments: Bytes,
     ) -> Call<T, Vec<u8>, Refusal> {
         let closure = move |object: &mut T, ctx: &crate::Context<T>| {
-            let mut input = Decoder::new(&arguments).map_err(Refusal::Wire)?.of_stranger();
-            by_name(object, ctx, method, &mut input)
+            let input = Decoder::new(&arguments).map_err(Refusal::Wire)?;
+            let mut input = input.agreed(method.shape()).of_stranger();
+            by_name(object, ctx, method.info, &mut input)
         };
-        Call::new(self.clone(), Box::new(ClosureCall { info: method, closure }))
+        Call::new(self.clone(), Box::new(ClosureCall { info: method.info, closure }))
     }
 
     /// A call that runs a closure as a turn.

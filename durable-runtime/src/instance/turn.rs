@@ -18,7 +18,7 @@ use crate::instance::Live;
 use crate::instance::events::{event, note};
 use crate::instance::watch::OnPost;
 use crate::observe::turns::{self, ObservedTurn, Waiting};
-use crate::rpc::{Access, Method, MethodInfo, WireReply};
+use crate::rpc::{Access, Method, MethodDescription, MethodInfo, WireReply};
 use crate::wire::{Decoder, Encoder, WireError};
 use crate::{Context, DurableObject, Error, ErrorKind};
 
@@ -119,9 +119,9 @@ where
         self.method.info.access
     }
 
-    fn write_arguments(&self, mut message: Encoder) -> Result<Vec<u8>, WireError> {
-        (self.method.encode)(&self.arguments, &mut message)?;
-        Ok(message.finish())
+    fn write_arguments(&self, message: Encoder) -> Result<Vec<u8>, WireError> {
+        let written = message.write(|message| (self.method.encode)(&self.arguments, message))?;
+        Ok(written.finish())
     }
 
     fn read_reply(&self, reply: &WireReply) -> Result<Result<R, E>, WireError> {
@@ -146,11 +146,13 @@ fn through_wire<T: DurableObject, A, R, E>(
     object: &mut T,
     ctx: &Context<T>,
 ) -> Result<Result<R, E>, WireError> {
-    let mut message = Encoder::new();
-    (method.encode)(arguments, &mut message)?;
+    let name = method.info.name;
+    let unknown = || WireError::UnknownMethod(name.to_owned());
+    let shape = MethodDescription::of::<T>(name).ok_or_else(unknown)?.shape();
+    let message = Encoder::agreed(shape).write(|message| (method.encode)(arguments, message))?;
     let message = message.finish();
-    let mut input = Decoder::new(&message)?;
-    let reply: WireReply = object.dispatch(ctx, method.info.name, &mut input)?;
+    let mut input = Decoder::new(&message)?.agreed(shape);
+    let reply: WireReply = object.dispatch(ctx, name, &mut input)?;
     (method.decode)(&reply)
 }
 

@@ -16,7 +16,7 @@ use crate::{BoxFuture, DurableObject};
 pub fn known(method: &'static MethodDescription, call: &CallFrame) -> Known {
     let shape = method.shape();
     let agrees = call.fingerprint.is_some() && shape.fingerprint() == call.fingerprint;
-    Known { agrees, shape: (!agrees).then(|| shape.to_string()) }
+    Known { agrees, shape: (!agrees).then(|| shape.describe().to_owned()) }
 }
 
 /// Makes a call that has arrived. It is handed to the object in the first poll. Waits for `limit` at most.
@@ -35,7 +35,7 @@ pub fn arrive<T: DurableObject>(
     }
     let timeout = call.timeout.map_or(limit, |timeout| timeout.min(limit));
     let chain = chain::arrived(call.chain);
-    let made = stub.call_message(method.info, call.arguments).timeout(timeout);
+    let made = stub.call_message(method, call.arguments).timeout(timeout);
     Box::pin(async move {
         match chain::continued(chain, made).await {
             Ok(value) => Outcome::Value(Bytes::from(value)),

@@ -9,8 +9,8 @@ use super::{CallFrame, Departing, Failed, Outcome, Remote, RemoteAddress, Sent};
 use crate::call::{CallError, Failure};
 use crate::instance::chain;
 use crate::instance::turn::Invocation;
-use crate::remote::seam::MethodShape;
-use crate::rpc::WireReply;
+use crate::rpc::{MethodDescription, WireReply};
+use crate::wire::shape::{MethodShape, difference};
 use crate::wire::{Encoder, WireError};
 use crate::{BoxFuture, DurableObject};
 
@@ -55,8 +55,7 @@ where
     }
 
     fn shape(&self) -> Option<&'static MethodShape> {
-        let described = T::METHODS.iter().find(|known| known.info.name == self.method())?;
-        Some(described.shape())
+        MethodDescription::of::<T>(self.method()).map(MethodDescription::shape)
     }
 
     fn hand_on(&self, named_only: bool) -> Result<BoxFuture<Outcome>, WireError> {
@@ -64,9 +63,10 @@ where
         let shape = self.shape();
         let agrees = || transport.known(T::CLASS, method).is_some_and(|known| known.agrees);
         let arguments = match shape {
-            Some(shape) if !named_only && agrees() => self.positional(shape),
-            _ => self.invocation.write_arguments(Encoder::named()),
+            Some(shape) if !named_only && agrees() => Encoder::agreed(shape),
+            _ => Encoder::named(),
         };
+        let arguments = self.invocation.write_arguments(arguments);
         let frame = CallFrame {
             number: 0,
             class: Cow::Borrowed(T::CLASS),
@@ -78,14 +78,6 @@ where
             arguments: Bytes::from(arguments?),
         };
         Ok(transport.call(Departing { frame, sent: self.sent.clone() }))
-    }
-
-    /// In the shorter form, if the values have one.
-    fn positional(&self, shape: &MethodShape) -> Result<Vec<u8>, WireError> {
-        match self.invocation.write_arguments(Encoder::positional(shape)) {
-            Err(WireError::NotPositional(_)) => self.invocation.write_arguments(Encoder::named()),
-            written => written,
-        }
     }
 
     fn read(&self, outcome: Outcome) -> Result<R, CallError<E>> {
@@ -120,8 +112,8 @@ where
         let theirs = known.filter(|known| !known.agrees).and_then(|known| known.shape);
         match (self.shape(), theirs) {
             (Some(ours), Some(theirs)) => {
-                let differences = ours.differences(&theirs);
-                format!("{reason}; {differences}; here it is {ours}, there {theirs}")
+                let (ours, differs) = (ours.describe(), difference(ours.describe(), &theirs));
+                format!("{reason}; {differs}; here it is `{ours}`, on the server `{theirs}`")
             }
             _ => reason,
         }

@@ -15,7 +15,6 @@ mod departure;
 mod failed;
 mod frame;
 mod namespace;
-mod seam;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +31,6 @@ pub use frame::{
     RemoteAddress, ReplyFrame, ToServer,
 };
 pub use namespace::RemoteNamespace;
-pub use seam::MethodShape;
 
 pub(crate) use departure::{Departure, depart};
 

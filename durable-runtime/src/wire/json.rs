@@ -14,6 +14,7 @@ use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserializer, Serialize, forward_to_deserialize_any};
 
 use super::WireError;
+use super::shape::short_name;
 
 /// One argument of a method, and what the caller gave for it.
 #[derive(Clone, Debug)]
@@ -78,25 +79,6 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for Missing<E> {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
         unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
-}
-
-/// `Option<String>` for `core::option::Option<alloc::string::String>`.
-fn short_name(full: &str) -> String {
-    let mut short = String::with_capacity(full.len());
-    let mut word_begins = 0;
-    let mut rest = full.chars().peekable();
-    while let Some(letter) = rest.next() {
-        if letter == ':' && rest.peek() == Some(&':') {
-            rest.next();
-            short.truncate(word_begins);
-            continue;
-        }
-        short.push(letter);
-        if !letter.is_alphanumeric() && letter != '_' {
-            word_begins = short.len();
-        }
-    }
-    short
 }
 
 #[cfg(test)]
