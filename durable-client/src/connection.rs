@@ -13,6 +13,7 @@ use futures_util::{Sink, Stream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::connect::{BackOff, Connector, Socket};
 use crate::link::{Command, First, Queued, Shared};
@@ -217,6 +218,9 @@ impl<'a> Connection<'a> {
                     Err(error) => return Poll::Ready(Err(format!("no frame came: {error}"))),
                 },
                 Message::Close(Some(frame)) => {
+                    if frame.code == CloseCode::Restart {
+                        self.take_back();
+                    }
                     let reason = format!("the server has closed the connection: {}", frame.reason);
                     return Poll::Ready(Err(reason));
                 }
@@ -224,6 +228,13 @@ impl<'a> Connection<'a> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// A server that shuts down has answered all that it took: the rest was not made.
+    fn take_back(&mut self) {
+        let mut left: Vec<_> = self.sent.drain().collect();
+        left.sort_unstable_by_key(|(number, _)| *number);
+        self.returned.extend(left.into_iter().map(|(_, queued)| queued));
     }
 
     fn answer(&mut self, reply: ReplyFrame) {

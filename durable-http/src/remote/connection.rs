@@ -95,7 +95,7 @@ struct Accepted {
 #[derive(Debug, PartialEq)]
 enum Ending {
     No,
-    /// To be said when all calls are answered.
+    /// To be said when all calls are answered: a client may take it that the others were not made.
     Wanted(CloseCode, &'static str),
     Said,
 }

@@ -6,3 +6,4 @@ mod connections;
 mod guards;
 mod noise;
 mod order;
+mod versions;
