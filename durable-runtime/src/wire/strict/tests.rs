@@ -62,6 +62,16 @@ enum Gap {
     },
 }
 
+/// What is written as the second is read as the third: serde leaves the skipped one out of only one of the counts.
+#[allow(dead_code, reason = "it only moves the numbers of those behind it")]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Shifted {
+    #[serde(skip)]
+    A,
+    B(u8),
+    C(u8),
+}
+
 #[derive(Serialize, Deserialize)]
 struct Renamed {
     #[serde(rename(serialize = "b"), alias = "b")]
