@@ -381,11 +381,6 @@ impl<'a, C> Parts<'a, C> {
         self.check.deviates(format_args!("field `{name}` of `{of}` is not read in this place"))
     }
 
-    fn skipped<E: Error>(&self, name: &str) -> E {
-        let of = self.node.name;
-        self.check.deviates(format_args!("field `{name}` of `{of}` is left out"))
-    }
-
     fn end<E: Error>(self) -> Result<C, E> {
         self.check.count(self.node, self.next)?;
         Ok(self.inner)
@@ -429,10 +424,6 @@ macro_rules! named {
             ) -> Result<(), C::Error> {
                 let value = self.part::<T, C::Error>(name, value)?;
                 self.inner.serialize_field(name, &value)
-            }
-
-            fn skip_field(&mut self, name: &'static str) -> Result<(), C::Error> {
-                Err(self.skipped(name))
             }
 
             fn end(self) -> Result<C::Ok, C::Error> {

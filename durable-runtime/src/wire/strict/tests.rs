@@ -62,6 +62,16 @@ enum Gap {
     },
 }
 
+/// What is written as the second is read as the third: serde leaves the skipped one out of only one of the counts.
+#[allow(dead_code, reason = "it only moves the numbers of those behind it")]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Shifted {
+    #[serde(skip)]
+    A,
+    B(u8),
+    C(u8),
+}
+
 #[derive(Serialize, Deserialize)]
 struct Renamed {
     #[serde(rename(serialize = "b"), alias = "b")]
@@ -143,6 +153,7 @@ fn what_deviates_is_refused_and_falls_back_to_names() {
 
     for (refused, expected) in [
         (refused(&part), "`Skipping` reads 2 parts and writes 1"),
+        (refused(&Shifted::B(1)), "variant `B` of `Shifted` is not read as it is written"),
         (refused(&Gap::C(1)), "variant `C` of `Gap` is not read as it is written"),
         (refused(&Gap::D { x: 0, y: 0 }), "variant `D` of `Gap` is not read as it is written"),
         (
