@@ -1,8 +1,8 @@
 //! Calling an object's handlers for what happens to its sockets.
 //!
 //! Guarantees:
-//! - An event is one turn, or is started by one. Its handler runs at most once; when the object cannot be reached, because it was reset
-//!   or its queue is full, it is tried again.
+//! - An event is one turn, or is started by one. Its handler runs at most once; when the object cannot be reached, because its constructor
+//!   fails or its queue is full, it is tried again. A reset forgets the events with their sockets.
 //! - What a handler returns, or that it panics, goes to the log; the socket stays as it is.
 
 use std::sync::Arc;
@@ -101,6 +101,10 @@ async fn raise<T: DurableObject, A: Send + 'static>(
         let Err(failure) = call.passing(Passage::Unconfirmed(Vec::new())).await else { return };
         if slot.lock().is_none() {
             return log(&object, method, &failure);
+        }
+        if !object.sockets.contains(socket.id) {
+            // The object was reset, and has forgotten it.
+            return;
         }
         let wait = match failure {
             CallError::ShutDown => return socket.close(Held::No, restart()),
