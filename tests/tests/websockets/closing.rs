@@ -9,7 +9,7 @@ use durable::{ErrorKind, KvRange, SocketState};
 use durable_tests::matrix;
 
 use super::room::Room;
-use super::{close_gate, join, notes, request, start, text, with_key};
+use super::{Relay, close_gate, join, notes, request, start, text, with_key};
 
 /// How the runtime says it.
 const LOST: &str = "the connection was lost without a close frame";
@@ -118,6 +118,29 @@ matrix! {
         expected.push(format!("1006 {LOST} lost Closed true"));
         assert_eq!(notes(&runtime).await, expected);
         assert_eq!(runtime.get::<Room>("a").names(None).await.unwrap(), [""; 0]);
+    }
+
+    async fn a_client_that_closes_is_answered_when_the_async_handler_is_done(bed) {
+        let runtime = start(&bed).await;
+        let relay = runtime.get::<Relay>("a");
+        let socket = runtime.connect(&relay, request("/")).await.unwrap();
+        socket.close(4001, "5");
+        runtime.advance(Duration::from_secs(4)).await.unwrap();
+        assert!(!socket.is_closed());
+        runtime.advance(Duration::from_secs(2)).await.unwrap();
+        let close = socket.closed().await.unwrap();
+        assert_eq!((close.code, &*close.reason), (4100, "back"));
+        assert_eq!(text(&socket).await, "farewell");
+        let socket = runtime.connect(&relay, request("/")).await.unwrap();
+        // It does not wait for ever.
+        socket.close(4001, "60");
+        runtime.advance(Duration::from_secs(11)).await.unwrap();
+        assert_eq!(socket.closed().await.unwrap().code, 1006);
+        runtime.advance(Duration::from_secs(60)).await.unwrap();
+        let notes = relay.notes().await.unwrap();
+        assert_eq!(notes, ["closed 4001", "closed 4001"], "an event each");
+        let left = runtime.run_in_object(&relay, |_, ctx| Ok(ctx.websockets().len()));
+        assert_eq!(left.await.unwrap(), 0);
     }
 
     async fn a_handler_that_fails_keeps_no_socket(bed) {

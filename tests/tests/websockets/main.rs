@@ -66,6 +66,13 @@ impl Relay {
 
     async fn websocket_close(this: Handle<Self>, socket: WebSocket, close: Close) -> Result<()> {
         assert!(socket.has_tag("relayed"));
+        if let Ok(seconds) = close.reason.parse() {
+            this.sleep(Duration::from_secs(seconds)).await;
+            let listed = this.turn(|_, ctx| Ok::<_, Error>(ctx.websockets().len())).await?;
+            assert_eq!(listed, 1, "until its handler is done");
+            socket.send("farewell")?;
+            socket.close(4100, "back")?;
+        }
         this.turn(move |_, ctx| note(ctx, &format!("closed {}", close.code))).await
     }
 }
