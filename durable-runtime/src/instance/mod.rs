@@ -6,7 +6,8 @@
 //!   a caller; an instance that was dropped because its turn was undone is made anew by whoever runs next.
 //! - A closed database before the next one is opened: eviction gives its seat back only after
 //!   the instance is gone.
-//! - After a reset nothing of before goes on: no turn commits, no handler is polled, nobody waits.
+//! - After a reset nothing of before goes on: no turn commits, no handler is polled, nobody waits, and
+//!   no socket stays connected.
 
 pub(crate) mod alarm;
 pub(crate) mod chain;
