@@ -88,6 +88,12 @@ pub enum WireError {
         /// Its Rust type, without paths.
         expected: String,
     },
+    /// An argument that the caller does not have, of a type that must be given.
+    #[error("the caller has no argument `{0}`, which the method needs")]
+    Lacks(String),
+    /// An argument that the method does not have.
+    #[error("the method has no argument `{0}`")]
+    Unexpected(String),
     /// The message goes on after its last value.
     #[error("{0} bytes are left over: caller and object do not agree on the arguments")]
     LeftOver(usize),
@@ -350,6 +356,29 @@ fn take_named<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), rmp_serde
     deserializer.set_max_depth(DEPTH_MAX);
     let value = T::deserialize(&mut deserializer)?;
     Ok((value, bytes.len() - rest.len()))
+}
+
+/// What stands for `None` in named form.
+pub(crate) const NAMED_NONE: u8 = 0xc0;
+
+/// The values of a message in named form, one by one.
+///
+/// # Errors
+/// When there are not `count` of them.
+pub(crate) fn split_named(message: &[u8], count: usize) -> Result<Vec<&[u8]>, WireError> {
+    let decode = |reason| WireError::Decode { expected: "a message by names", reason };
+    let [NAMED, rest @ ..] = message else {
+        return Err(WireError::UnknownFormat(message.first().copied()));
+    };
+    let (mut rest, mut values) = (rest, Vec::new());
+    for _ in 0..count {
+        let (_, used) =
+            take_named::<serde::de::IgnoredAny>(rest).map_err(|error| decode(error.to_string()))?;
+        let (value, after) = rest.split_at(used);
+        values.push(value);
+        rest = after;
+    }
+    if rest.is_empty() { Ok(values) } else { Err(WireError::LeftOver(rest.len())) }
 }
 
 /// Whether a message can only be read by a method of the same shape.

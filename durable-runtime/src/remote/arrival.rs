@@ -1,5 +1,7 @@
 //! A call that arrives: how a frame becomes a turn, and what comes of it an outcome.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +11,7 @@ use crate::call::CallError;
 use crate::instance::chain;
 use crate::rpc::{MethodDescription, Refusal};
 use crate::stub::RawStub;
-use crate::wire::{WireError, is_positional};
+use crate::wire::{Encoder, NAMED_NONE, WireError, is_positional, split_named};
 use crate::{BoxFuture, DurableObject};
 
 /// What a server says of a method to a client that calls it for the first time.
@@ -33,9 +35,13 @@ pub fn arrive<T: DurableObject>(
     if is_positional(&call.arguments) && !agrees() {
         return Box::pin(std::future::ready(Outcome::Failed(Failed::OtherShape)));
     }
+    let arguments = match in_order(method, &call.names, &call.arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return Box::pin(std::future::ready(Outcome::Failed(refused(&error)))),
+    };
     let timeout = call.timeout.map_or(limit, |timeout| timeout.min(limit));
     let chain = chain::arrived(call.chain);
-    let made = stub.call_message(method, call.arguments).timeout(timeout);
+    let made = stub.call_message(method, arguments).timeout(timeout);
     Box::pin(async move {
         match chain::continued(chain, made).await {
             Ok(value) => Outcome::Value(Bytes::from(value)),
@@ -52,6 +58,33 @@ pub fn arrive<T: DurableObject>(
             },
         }
     })
+}
+
+/// The arguments in the order in which the method takes them. One that the client does not have is `None`, if it can be.
+fn in_order(
+    method: &MethodDescription,
+    names: &[Cow<'static, str>],
+    message: &Bytes,
+) -> Result<Bytes, WireError> {
+    let wanted = || method.arguments.iter().map(|argument| argument.name);
+    if is_positional(message) || wanted().eq(names.iter().map(|name| &**name)) {
+        return Ok(message.clone());
+    }
+    let mut values = split_named(message, names.len())?.into_iter();
+    let mut given: HashMap<&str, &[u8]> =
+        names.iter().map(|name| &**name).zip(&mut values).collect();
+    let mut ordered = Encoder::named().finish();
+    for argument in method.arguments {
+        match given.remove(argument.name) {
+            Some(value) => ordered.extend_from_slice(value),
+            None if argument.is_optional => ordered.push(NAMED_NONE),
+            None => return Err(WireError::Lacks(argument.name.to_owned())),
+        }
+    }
+    match given.into_keys().next() {
+        Some(unknown) => Err(WireError::Unexpected(unknown.to_owned())),
+        None => Ok(Bytes::from(ordered)),
+    }
 }
 
 /// What a client is told of a message that does not fit.

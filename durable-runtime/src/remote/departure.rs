@@ -11,7 +11,7 @@ use crate::instance::chain;
 use crate::instance::turn::Invocation;
 use crate::rpc::{MethodDescription, WireReply};
 use crate::wire::shape::{MethodShape, difference};
-use crate::wire::{Encoder, WireError};
+use crate::wire::{Encoder, WireError, is_positional};
 use crate::{BoxFuture, DurableObject};
 
 /// What a call needs to leave.
@@ -60,13 +60,16 @@ where
 
     fn hand_on(&self, named_only: bool) -> Result<BoxFuture<Outcome>, WireError> {
         let (method, transport) = (self.method(), &self.remote.transport);
-        let shape = self.shape();
+        let described = MethodDescription::of::<T>(method);
+        let shape = described.map(MethodDescription::shape);
         let agrees = || transport.known(T::CLASS, method).is_some_and(|known| known.agrees);
         let arguments = match shape {
             Some(shape) if !named_only && agrees() => Encoder::agreed(shape),
             _ => Encoder::named(),
         };
-        let arguments = self.invocation.write_arguments(arguments);
+        let arguments = self.invocation.write_arguments(arguments)?;
+        let names =
+            described.filter(|_| !is_positional(&arguments)).map_or(&[][..], |d| d.arguments);
         let frame = CallFrame {
             number: 0,
             class: Cow::Borrowed(T::CLASS),
@@ -75,7 +78,8 @@ where
             fingerprint: shape.and_then(MethodShape::fingerprint),
             timeout: self.timeout,
             chain: chain::outgoing(),
-            arguments: Bytes::from(arguments?),
+            names: names.iter().map(|argument| Cow::Borrowed(argument.name)).collect(),
+            arguments: Bytes::from(arguments),
         };
         Ok(transport.call(Departing { frame, sent: self.sent.clone() }))
     }

@@ -77,6 +77,8 @@ pub struct CallFrame {
     pub timeout: Option<Duration>,
     /// Who waits for it, the innermost first.
     pub chain: Vec<ChainLink>,
+    /// The names of the arguments, in their order, if the message is to be read by names.
+    pub names: Vec<Cow<'static, str>>,
     /// A message with the arguments.
     pub arguments: Bytes,
 }
@@ -122,6 +124,7 @@ enum ClientHead<'a> {
         fingerprint: Option<u64>,
         timeout_ms: Option<u64>,
         chain: Cow<'a, [ChainLink]>,
+        names: Cow<'a, [Cow<'static, str>]>,
     },
     Cancel(u64),
 }
@@ -155,6 +158,7 @@ impl CallFrame {
             fingerprint: self.fingerprint,
             timeout_ms: self.timeout.and_then(milliseconds),
             chain: Cow::Borrowed(&self.chain),
+            names: Cow::Borrowed(&self.names),
         };
         join(&head, &self.arguments)
     }
@@ -180,18 +184,26 @@ impl ToServer {
         let (head, rest) = split::<ClientHead<'_>>(frame)?;
         Ok(match head {
             ClientHead::Cancel(number) => ToServer::Cancel(number),
-            ClientHead::Call { number, class, object, method, fingerprint, timeout_ms, chain } => {
-                ToServer::Call(CallFrame {
-                    number,
-                    class: Cow::Owned(class.into_owned()),
-                    object: object.into_owned(),
-                    method: Cow::Owned(method.into_owned()),
-                    fingerprint,
-                    timeout: timeout_ms.map(Duration::from_millis),
-                    chain: chain.into_owned(),
-                    arguments: rest,
-                })
-            }
+            ClientHead::Call {
+                number,
+                class,
+                object,
+                method,
+                fingerprint,
+                timeout_ms,
+                chain,
+                names,
+            } => ToServer::Call(CallFrame {
+                number,
+                class: Cow::Owned(class.into_owned()),
+                object: object.into_owned(),
+                method: Cow::Owned(method.into_owned()),
+                fingerprint,
+                timeout: timeout_ms.map(Duration::from_millis),
+                chain: chain.into_owned(),
+                names: names.into_owned(),
+                arguments: rest,
+            }),
         })
     }
 }

@@ -22,6 +22,7 @@ fn frames() -> Vec<Vec<u8>> {
             fingerprint: Some(7),
             timeout: Some(Duration::from_secs(5)),
             chain: Vec::new(),
+            names: vec!["by".into()],
             arguments: bytes::Bytes::copy_from_slice(arguments),
         })
     };

@@ -48,6 +48,14 @@ mod old {
             7
         }
 
+        pub fn minus(&self, from: i64, what: i64) -> i64 {
+            from - what
+        }
+
+        pub fn shut(&mut self, day: String, hour: u8) -> String {
+            format!("{day} {hour}")
+        }
+
         pub fn gone(&self) {}
 
         /// Of a type that says by itself what it looks like.
@@ -100,6 +108,16 @@ mod new {
             "open".to_owned()
         }
 
+        /// The same arguments in another order, and one more.
+        pub fn minus(&self, what: i64, note: Option<String>, from: i64) -> i64 {
+            assert_eq!(note, None);
+            from - what
+        }
+
+        pub fn shut(&mut self, day: String, minute: u8) -> String {
+            format!("{day} {minute}")
+        }
+
         pub fn free(&self, value: serde_json::Value) -> serde_json::Value {
             value
         }
@@ -130,6 +148,8 @@ async fn an_old_client_keeps_working() {
         assert_eq!(receipt, old::Receipt { total: 30, article: "tea".into() });
     }
     assert!(matches!(shop.gone().await, Err(CallError::NotFound(_))));
+    // Arguments of one type are not taken for each other.
+    assert_eq!(shop.minus(10, 3).await, Ok(7));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,6 +165,11 @@ async fn what_does_not_fit_is_told_with_both_shapes() {
     for part in ["missing field `text`", "article: String", "Name { text: String }"] {
         assert!(reason.contains(part), "{part}: {reason}");
     }
+    let CallError::Incompatible { reason, .. } = shop.shut("Monday".into(), 7).await.unwrap_err()
+    else {
+        panic!("it fits");
+    };
+    assert!(reason.contains("no argument `minute`"), "{reason}");
     // A reply that nobody here can read: the object has run the call.
     let CallError::Incompatible { reason, .. } = shop.status().await.unwrap_err() else {
         panic!("it fits");

@@ -18,18 +18,22 @@ fn call() -> impl Strategy<Value = CallFrame> {
     ];
     let link = (text(), any::<Option<(u64, u64)>>());
     let chain = proptest::collection::vec(link, 0..4);
+    let names = proptest::collection::vec(text(), 0..4);
     let timeout = proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
     let who = (text(), object, text(), chain);
-    (any::<u64>(), who, any::<Option<u64>>(), timeout, bytes()).prop_map(
-        |(number, (class, object, method, chain), fingerprint, timeout, arguments)| CallFrame {
-            number,
-            class: Cow::Owned(class),
-            object,
-            method: Cow::Owned(method),
-            fingerprint,
-            timeout,
-            chain: chain.into_iter().map(|(label, gate)| ChainLink { label, gate }).collect(),
-            arguments,
+    (any::<u64>(), who, any::<Option<u64>>(), timeout, names, bytes()).prop_map(
+        |(number, (class, object, method, chain), fingerprint, timeout, names, arguments)| {
+            CallFrame {
+                number,
+                class: Cow::Owned(class),
+                object,
+                method: Cow::Owned(method),
+                fingerprint,
+                timeout,
+                chain: chain.into_iter().map(|(label, gate)| ChainLink { label, gate }).collect(),
+                names: names.into_iter().map(Cow::Owned).collect(),
+                arguments,
+            }
         },
     )
 }
@@ -90,6 +94,7 @@ fn a_head_has_a_limit() {
         fingerprint: None,
         timeout: None,
         chain: Vec::new(),
+        names: Vec::new(),
         arguments: Bytes::from(vec![0; 2 * HEAD_BYTES_MAX]),
     };
     assert!(ToServer::Call(call.clone()).encode().is_err());
