@@ -219,3 +219,6 @@ fn close_payload(frame: &CloseFrame) -> Bytes {
     let Some(code) = frame.code else { return Bytes::new() };
     [&code.to_be_bytes(), frame.reason.as_bytes()].concat().into()
 }
+
+#[cfg(test)]
+mod tests;
