@@ -11,11 +11,11 @@ fn frame(first: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
     match u16::try_from(payload.len()) {
         Ok(short @ 0..126) => bytes.push(0x80 | short.to_be_bytes()[1]),
         Ok(long) => {
-            bytes.push(0x80 | 126);
+            bytes.push(0xfe);
             bytes.extend(long.to_be_bytes());
         }
         Err(_) => {
-            bytes.push(0x80 | 127);
+            bytes.push(0xff);
             bytes.extend((payload.len() as u64).to_be_bytes());
         }
     }
@@ -145,9 +145,9 @@ proptest! {
 #[test]
 fn lengths_have_their_shortest_form() {
     let head = |length: &[u8]| [&[0x82], length, &[0; 4]].concat();
-    assert_eq!(code(&head(&[0x80 | 126, 0, 125])), 1002);
-    assert_eq!(code(&head(&[0x80 | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff])), 1002);
-    assert!(decoded(&head(&[0x80 | 126, 0, 126]), &[1]).is_empty(), "it waits for its payload");
+    assert_eq!(code(&head(&[0xfe, 0, 125])), 1002);
+    assert_eq!(code(&head(&[0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff])), 1002);
+    assert!(decoded(&head(&[0xfe, 0, 126]), &[1]).is_empty(), "it waits for its payload");
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn frames_are_written_as_the_standard_says() {
         assert_eq!(written(&mut client, 4).await, [0x82, 126, 1, 44]);
         assert_eq!(written(&mut client, 300).await, [7; 300]);
         assert_eq!(written(&mut client, 10).await, [0x82, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]);
-        assert_eq!(written(&mut client, 70_000).await, [8; 70_000]);
+        assert_eq!(written(&mut client, 70_000).await, vec![8; 70_000]);
         assert_eq!(written(&mut client, 6).await, [0x88, 4, 0x0f, 0xa0, b's', b'o']);
         assert_eq!(now(client.read_u8()).map(|read| read.is_err()), None, "it is still open");
     });
