@@ -266,6 +266,9 @@ impl Shared {
         let now = self.now();
         let mut state = self.state.lock();
         let next = state.line.next(now, |held| held.poll(task));
+        if next.is_ready() {
+            state.line.took(now, self.queue_bytes_max());
+        }
         let has_room = next.is_ready() && !state.line.is_crowded(self.queue_bytes_max());
         let reader = if has_room { state.reader.take() } else { None };
         let replaced = match &next {

@@ -91,11 +91,28 @@ fn only_the_last_ping_is_answered_to_who_does_not_read() {
             assert_eq!(reader.next().await, Some(Incoming::Heartbeat));
         }
         let read = tokio::spawn(async move { written(&mut client, 2 + 33 + 3).await });
-        // Nobody but the reader goes on.
-        let ended = reader.next().await;
-        assert_eq!(ended, None, "the client is gone");
+        // Nobody but the reader goes on, until the client is gone.
+        while let Some(incoming) = reader.next().await {
+            assert_eq!(incoming, Incoming::Heartbeat);
+        }
         let bytes = read.await.unwrap();
         assert!(bytes.ends_with(b"\x8a\x019"), "{bytes:?}");
+    });
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_there() {
+    run(async {
+        let (mut client, server) = tokio::io::duplex(100);
+        let (mut reader, mut writer) = split(server, 1_000);
+        writer.feed(Outgoing::Binary(vec![7; 10_000].into())).await.unwrap();
+        assert!(now(writer.flush()).is_none());
+        assert_eq!(now(reader.next()), Some(Some(Incoming::Heartbeat)), "a part is on its way");
+        for _ in 0..10 {
+            assert_eq!(now(reader.next()), None, "nothing has moved");
+            client.read_exact(&mut [0; 50]).await.unwrap();
+            assert_eq!(now(reader.next()), Some(Some(Incoming::Heartbeat)));
+        }
     });
 }
 
