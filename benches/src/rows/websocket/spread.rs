@@ -41,8 +41,10 @@ fn set_up(size: Size) -> Sides {
     let (others, clients) = bare(&executor, sockets);
     let others = RefCell::new(others);
     let limit = run(clients, move || {
-        executor.block_on(async {
-            for socket in &mut *others.borrow_mut() {
+        let mut others = others.borrow_mut();
+        let others = &mut *others;
+        executor.block_on(async move {
+            for socket in others {
                 ok(socket.send(Said::text(TEXT)).await);
             }
         });
