@@ -150,10 +150,10 @@ impl ObjectRouter {
             router
         };
         let gateway = Arc::new(self.gateway);
-        let routes = self.routes.with_state(Arc::clone(&gateway));
-        let entrance = Entrance { gateway, routes: routes.clone() };
+        let objects = self.routes.with_state(Arc::clone(&gateway));
+        let entrance = Entrance { gateway, routes: objects.clone() };
         let router = router.route("/rpc", get(connect).with_state(entrance));
-        Ok(router.fallback_service(routes.layer(from_fn(locate))))
+        Ok(router.fallback_service(objects.layer(from_fn(locate))))
     }
 }
 

@@ -12,6 +12,7 @@ mod remote;
 mod rpc;
 mod start;
 mod stock;
+mod websocket;
 mod work;
 
 use crate::measure::Row;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Row> {
         work::rows(),
         remote::rows(),
         http::rows(),
+        websocket::rows(),
         memory::rows(),
         start::rows(),
         journal::rows(),
@@ -43,6 +45,9 @@ pub(crate) fn run_child(arguments: &[String]) {
         ["resident", directory, count] => memory::resident(directory.as_ref(), ok(count.parse())),
         ["evicted", directory, count] => memory::evicted(directory.as_ref(), ok(count.parse())),
         ["start", directory] => start::child(directory.as_ref()),
+        ["listen", url, count] => websocket::listen(url, ok(count.parse())),
+        ["websockets", count] => websocket::over_tcp(ok(count.parse())),
+        ["websocket-streams", count] => websocket::through_streams(ok(count.parse())),
         ["write", directory, count] => journal::child(directory.as_ref(), ok(count.parse())),
         _ => fail("no such task"),
     }

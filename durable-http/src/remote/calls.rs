@@ -10,12 +10,12 @@ use durable_runtime::remote::{CallFrame, Failed, Outcome, RemoteAddress, ReplyFr
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Collected, Limited};
 use parking_lot::Mutex;
 use percent_encoding::utf8_percent_encode;
 use tower::Service;
 
-use super::{Answered, Arrived, Entrance, Passing};
+use super::{Answer, Answered, Arrived, Entrance, Passing};
 use crate::PATH_PART;
 use crate::target::{Address, Target};
 
@@ -149,16 +149,17 @@ async fn read(
     is_handed_on: bool,
 ) -> (Option<durable_runtime::remote::Known>, Outcome) {
     let answered = response.extensions_mut().remove::<Answered>();
-    if let Some(answer) = answered.and_then(|answered| answered.0.lock().take()) {
-        return answer;
+    if let Some(Answer { known, outcome }) = answered.and_then(|answered| answered.0.lock().take())
+    {
+        return (known, outcome);
     }
     let status = response.status();
     if is_handed_on {
         let reason = format!("a layer of the server put status {status} in the place of the reply");
         return (None, Outcome::Failed(Failed::Disconnected { reason, sent: true }));
     }
-    let said = http_body_util::Limited::new(response.into_body(), REASON_BYTES_MAX).collect().await;
-    let said = said.map(|body| body.to_bytes()).unwrap_or_default();
+    let said = Limited::new(response.into_body(), REASON_BYTES_MAX).collect().await;
+    let said = said.map(Collected::to_bytes).unwrap_or_default();
     let reason = match std::str::from_utf8(&said) {
         Ok(text) if !text.is_empty() => text.to_owned(),
         _ => status.canonical_reason().unwrap_or("it says no more").to_owned(),

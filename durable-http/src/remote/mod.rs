@@ -61,11 +61,16 @@ struct Passing {
 
 /// What came of a call, among the extensions of its response.
 #[derive(Clone)]
-pub(crate) struct Answered(Arc<Mutex<Option<(Option<Known>, Outcome)>>>);
+pub(crate) struct Answered(Arc<Mutex<Option<Answer>>>);
+
+struct Answer {
+    known: Option<Known>,
+    outcome: Outcome,
+}
 
 impl Answered {
     fn new(known: Option<Known>, outcome: Outcome) -> Self {
-        Answered(Arc::new(Mutex::new(Some((known, outcome)))))
+        Answered(Arc::new(Mutex::new(Some(Answer { known, outcome }))))
     }
 }
 
