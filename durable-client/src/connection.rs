@@ -22,7 +22,7 @@ use crate::link::{Command, First, Queued, Shared};
 const PING: Duration = Duration::from_secs(20);
 
 /// A server that says nothing for so long is not there.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ async fn connect(
             tokio::select! {
                 tried = &mut attempt => break tried,
                 command = calls.queue.recv() => match command {
-                    Some(Command::Call(queued)) => calls.unsent.push_back(queued),
+                    Some(Command::Call(queued)) => calls.unsent.push_back(*queued),
                     Some(Command::Cancel(_)) => calls.unsent.retain(|queued| !queued.reply.is_closed()),
                     None => return None,
                 },
@@ -247,7 +247,7 @@ impl<'a> Connection<'a> {
         self.has_served = true;
         if let Some(known) = reply.known {
             let CallFrame { class, method, .. } = &queued.departing.frame;
-            self.shared.learn(class, method, known);
+            self.shared.learn(class.clone(), method.clone(), known);
         }
         let _ = queued.reply.send(reply.outcome);
     }
@@ -256,7 +256,7 @@ impl<'a> Connection<'a> {
     fn take(&mut self, calls: &mut Calls, task: &mut Context<'_>) -> bool {
         for _ in 0..BATCH {
             match calls.queue.poll_recv(task) {
-                Poll::Ready(Some(Command::Call(queued))) => calls.unsent.push_back(queued),
+                Poll::Ready(Some(Command::Call(queued))) => calls.unsent.push_back(*queued),
                 Poll::Ready(Some(Command::Cancel(number))) => {
                     if self.sent.remove(&number).is_some() {
                         self.cancelled.push_back(number);

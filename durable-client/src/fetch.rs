@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use durable_runtime::remote::RemoteAddress;
-use durable_runtime::{Body, BoxFuture, CallError, Request, Response, Result};
+use durable_runtime::{Body, BoxFuture, CallError, Request, Response};
 use http::Uri;
 use http::header::HOST;
 #[cfg(feature = "tls")]
@@ -28,9 +28,9 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(crate) fn new(url: Arc<ServerUrl>, headers: Headers) -> Result<Self> {
+    pub(crate) fn new(url: Arc<ServerUrl>, headers: Headers) -> Self {
         let client = Client::builder(TokioExecutor::new()).build(connections());
-        Ok(Fetcher { url, headers, client })
+        Fetcher { url, headers, client }
     }
 
     /// Sends a request.
@@ -39,9 +39,9 @@ impl Fetcher {
         class: &'static str,
         object: &RemoteAddress,
         request: Request,
-    ) -> BoxFuture<std::result::Result<Response, CallError>> {
+    ) -> BoxFuture<Result<Response, CallError>> {
         let rest = request.uri().path_and_query().map_or("/", |rest| rest.as_str());
-        let uri: std::result::Result<Uri, _> = self.url.fetch(class, object, rest).parse();
+        let uri: Result<Uri, _> = self.url.fetch(class, object, rest).parse();
         let (mut head, body) = request.into_parts();
         // The host that the request names is the object's own affair; this one is the server's.
         head.headers.remove(HOST);

@@ -141,7 +141,7 @@ impl Builder {
             Error::new(ErrorKind::Invalid, text)
         })?;
         let connector = Connector::new(Arc::clone(&url), Arc::clone(&self.headers));
-        let fetcher = Fetcher::new(Arc::clone(&url), self.headers)?;
+        let fetcher = Fetcher::new(Arc::clone(&url), self.headers);
         let link = Link::start(&executor, connector, fetcher, self.patience);
         let link = Arc::new(link);
         let remote = Remote::new(Arc::clone(&link) as Arc<_>);

@@ -22,7 +22,7 @@ pub(crate) const CALLS_MAX: usize = 16 * 1024;
 
 /// What the connection is asked to do.
 pub(crate) enum Command {
-    Call(Queued),
+    Call(Box<Queued>),
     /// Nobody waits for the reply of this call any more.
     Cancel(u64),
 }
@@ -50,12 +50,7 @@ impl Shared {
         self.known.lock().clear();
     }
 
-    pub(crate) fn learn(
-        &self,
-        class: &Cow<'static, str>,
-        method: &Cow<'static, str>,
-        known: Known,
-    ) {
+    pub(crate) fn learn(&self, class: Cow<'static, str>, method: Cow<'static, str>, known: Known) {
         if let (Cow::Borrowed(class), Cow::Borrowed(method)) = (class, method) {
             self.known.lock().insert((class, method), known);
         }
@@ -136,9 +131,8 @@ impl Transport for Link {
             let outcome = Outcome::Failed(Failed::Overloaded { queued: queued as u64 });
             return Box::pin(std::future::ready(outcome));
         }
-        let (reply, answer) = oneshot::channel();
-        let _ =
-            self.commands.send(Command::Call(Queued { departing, reply, since: Instant::now() }));
+        let ((reply, answer), since) = (oneshot::channel(), Instant::now());
+        let _ = self.commands.send(Command::Call(Box::new(Queued { departing, reply, since })));
         Box::pin(async move {
             let outcome = answer.await.unwrap_or_else(|_| {
                 let reason = "the executor of the connection has ended".to_owned();

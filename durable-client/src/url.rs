@@ -53,10 +53,7 @@ impl ServerUrl {
 
     /// Where an object's `fetch` handler is reached by a request for `rest`, a path with its query.
     pub(crate) fn fetch(&self, class: &str, object: &RemoteAddress, rest: &str) -> String {
-        let (kind, object) = match object {
-            RemoteAddress::Name(name) => ("name", name.clone()),
-            RemoteAddress::Id(id) => ("id", id.iter().map(|byte| format!("{byte:02x}")).collect()),
-        };
+        let (kind, object) = object.in_path();
         let class = utf8_percent_encode(class, PATH_PART);
         let object = utf8_percent_encode(&object, PATH_PART);
         format!("{self}/{class}/{kind}/{object}/fetch{rest}")

@@ -95,15 +95,8 @@ impl Calls {
     }
 
     fn request(&self, call: &CallFrame) -> Result<(http::Request<Body>, Target), http::Error> {
-        let object = match &call.object {
-            RemoteAddress::Name(name) => Address::Name(name.clone()),
-            RemoteAddress::Id(id) => Address::Id(hex(id)),
-        };
-        let (kind, part) = match &object {
-            Address::Name(name) => ("name", name),
-            Address::Id(id) => ("id", id),
-        };
-        let part = utf8_percent_encode(part, PATH_PART);
+        let (kind, object) = call.object.in_path();
+        let part = utf8_percent_encode(&object, PATH_PART);
         let class = utf8_percent_encode(&call.class, PATH_PART);
         let path =
             format!("/{class}/{kind}/{part}/{}", utf8_percent_encode(&call.method, PATH_PART));
@@ -113,6 +106,10 @@ impl Calls {
         *request.uri_mut() = uri;
         request.headers_mut().clone_from(&self.head.headers);
         request.extensions_mut().clone_from(&self.head.extensions);
+        let object = match call.object {
+            RemoteAddress::Name(_) => Address::Name(object),
+            RemoteAddress::Id(_) => Address::Id(object),
+        };
         Ok((request, Target::of_call(&call.class, object, &call.method)))
     }
 }
@@ -127,14 +124,6 @@ fn of_each_call(headers: &HeaderMap) -> HeaderMap {
     let mut kept: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
     kept.insert(CONTENT_TYPE, CALL);
     kept
-}
-
-fn hex(id: &[u8; 32]) -> String {
-    use std::fmt::Write as _;
-    id.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn refused(number: u64, error: &http::Error) -> ReplyFrame {

@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::failed::Failed;
+use crate::id::RawId;
 use crate::wire::MESSAGE_BYTES_MAX;
 
 /// The WebSocket subprotocol. Another number is another form of the frames.
@@ -40,6 +41,16 @@ pub enum RemoteAddress {
     Name(String),
     /// By its id.
     Id([u8; 32]),
+}
+
+impl RemoteAddress {
+    /// How a path names it: `name` or `id`, and which.
+    pub fn in_path(&self) -> (&'static str, String) {
+        match self {
+            RemoteAddress::Name(name) => ("name", name.clone()),
+            RemoteAddress::Id(id) => ("id", RawId::from_bytes(*id).to_string()),
+        }
+    }
 }
 
 /// Who waits for a call: a handler, a background future or a gate.

@@ -108,9 +108,7 @@ impl Desk {
                 Err(CallError::Deadlock(_)) => "deadlock".to_owned(),
                 Err(other) => other.to_string(),
             };
-            gate.turn(move |_, ctx| ctx.kv().put("outcome", &outcome))
-                .await
-                .map_err(Error::from)?;
+            gate.turn(move |_, ctx| ctx.kv().put("outcome", &outcome)).await?;
             Ok::<_, Error>(())
         });
         Ok(())
@@ -133,7 +131,7 @@ impl Desk {
     async fn fetch(this: Handle<Self>, request: Request) -> Result<Response> {
         let (head, body) = request.into_parts();
         let body = body.collect_up_to(1 << 20).await?;
-        let total = this.turn(|desk, ctx| desk.total(ctx)).await.map_err(Error::from)?;
+        let total = this.turn(|desk, ctx| desk.total(ctx)).await?;
         let text = format!("{} {} {} {total}", head.method, head.uri, body.len());
         Ok(Response::new(text.into()))
     }
