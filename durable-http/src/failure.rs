@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use durable_runtime::__private::{Refusal, WireError};
 use durable_runtime::{CallError, Error};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -66,6 +66,18 @@ impl Failure {
     pub(crate) fn foreign_origin() -> Self {
         let message = "a page of this origin may not call";
         Self::new(StatusCode::FORBIDDEN, "origin", message)
+    }
+
+    /// A WebSocket is asked for on a connection that cannot become one.
+    pub(crate) fn no_upgrade() -> Self {
+        let message = "this connection cannot become a WebSocket: that takes HTTP/1.1";
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade", message)
+    }
+
+    /// An object has accepted a WebSocket that nobody asked for.
+    pub(crate) fn unwanted_upgrade() -> Self {
+        let message = "the object has accepted a WebSocket, and the request asked for none";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "upgrade", message)
     }
 
     pub(crate) fn verb(allow: &'static str) -> Self {
@@ -225,6 +237,10 @@ impl IntoResponse for Failure {
         headers.insert(CACHE_CONTROL, crate::NO_STORE);
         if retryable && self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use durable_runtime::__private::{Access, Argument, MethodDescription};
+use durable_runtime::transport::{PendingSocket, SocketDriver};
 use durable_runtime::{Body, CallError, Runtime};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -19,6 +20,7 @@ use crate::class::Exposed;
 use crate::failure::Failure;
 use crate::origin::Origins;
 use crate::target::{Action, Target};
+use crate::websocket::{self, Upgrade};
 
 /// What is exposed, and under which limits.
 pub(crate) struct Gateway {
@@ -115,6 +117,14 @@ impl Gateway {
         }
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         let (mut head, body) = request.into_parts();
+        let mut upgrade = None;
+        if websocket::is_wanted(&head.headers) {
+            // No page is asked before it opens a socket, and the user's cookies come along.
+            if !self.origins.allow(&head.uri, &head.headers) {
+                return Err(Failure::foreign_origin());
+            }
+            upgrade = Some(Upgrade::take(&mut head)?);
+        }
         head.uri = path_and_query(target.path(), &head.uri)?;
         let went_over = Arc::<AtomicBool>::default();
         let body = self.limited(body, &went_over)?;
@@ -127,7 +137,11 @@ impl Gateway {
                 Err(CallError::TimedOut { after: self.timeout, started: true })
             }
         };
-        let answer = answer.map_err(|error| Failure::of_call(error.map(|never| match never {})))?;
+        let mut answer =
+            answer.map_err(|error| Failure::of_call(error.map(|never| match never {})))?;
+        if let Some(driver) = PendingSocket::take(&mut answer) {
+            return switch(driver, upgrade, answer.map(AxumBody::new));
+        }
         if answer.status() == StatusCode::INTERNAL_SERVER_ERROR && went_over.load(Ordering::Relaxed)
         {
             return Err(Failure::too_large(self.body_bytes_max));
@@ -158,6 +172,19 @@ impl Gateway {
         });
         Ok(Body::new(limited))
     }
+}
+
+/// Answers a request whose socket the object has accepted.
+fn switch(
+    driver: SocketDriver,
+    upgrade: Option<Upgrade>,
+    mut answer: Response,
+) -> Result<Response, Failure> {
+    // With another status the object has changed its mind: dropping the driver says that the connection is lost.
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        upgrade.ok_or_else(Failure::unwanted_upgrade)?.run(driver, &mut answer);
+    }
+    Ok(answer)
 }
 
 /// Whether the body says that it is JSON, if it says anything.

@@ -3,7 +3,7 @@
 //! Programs reach this as `durable::http`, with the feature `http`; the page `guide::http` of that crate says how to use it.
 //!
 //! One path through the code: `target` reads the path, the user's layers decide, `gateway` finds the object and
-//! calls it, `failure` turns what went wrong into a status. `arguments`, `origin` and `target` are plain functions.
+//! calls it, `failure` turns what went wrong into a status. A connection that the object makes a WebSocket goes to `websocket`. `arguments`, `origin` and `target` are plain functions.
 //!
 //! Guarantees:
 //! - Nothing is reachable that was not exposed by name.
@@ -24,6 +24,7 @@ mod serve;
 mod target;
 #[cfg(feature = "openapi")]
 mod typescript;
+mod websocket;
 
 pub use class::Expose;
 pub use router::{ObjectRouter, TIMEOUT, router};

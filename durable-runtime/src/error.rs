@@ -82,6 +82,8 @@ pub enum ErrorKind {
     Locked,
     /// A name, an id or an option that cannot be used.
     Invalid,
+    /// A WebSocket was to be accepted for a request that is no upgrade. Of a `fetch` handler this becomes status 426.
+    NoUpgrade,
     /// Nothing of that kind is registered: a class, a method, a value of the environment.
     NotFound,
     /// The call would wait for itself.

@@ -119,6 +119,7 @@ impl<T: DurableObject> RawStub<T> {
         match answer.map_err(CallError::split) {
             Ok(response) => Ok(response),
             Err(Err(failure)) => Err(failure),
+            Err(Ok(error)) if error.kind() == ErrorKind::NoUpgrade => Ok(upgrade_required()),
             Err(Ok(error)) => {
                 if let Ok(object) = self.object() {
                     event!(error, object.identity(), reason = %error, "a fetch handler failed");
@@ -197,6 +198,16 @@ fn status(status: http::StatusCode) -> Response {
 /// What went wrong stays in the log.
 fn internal_error() -> Response {
     status(http::StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The handler wants to speak WebSocket, and the client has not asked for it.
+fn upgrade_required() -> Response {
+    let mut response = status(http::StatusCode::UPGRADE_REQUIRED);
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
+    headers.insert(http::header::UPGRADE, http::HeaderValue::from_static("websocket"));
+    headers.insert(http::header::SEC_WEBSOCKET_VERSION, http::HeaderValue::from_static("13"));
+    response
 }
 
 fn too_large() -> Response {

@@ -37,7 +37,8 @@ impl Context {
     /// If the turn is undone there is no socket. If the response is not sent, the connection counts as lost.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a request that is no WebSocket upgrade, or one that was accepted before,
+    /// [`ErrorKind::NoUpgrade`] for a request that is no WebSocket upgrade: a handler that returns it answers with status 426.
+    /// [`ErrorKind::Invalid`] for one that was accepted before,
     /// [`ErrorKind::Limit`] for more than 10 tags, a tag of more than 256 bytes, and a socket beyond the 32,768th.
     pub fn accept_websocket(
         &self,

@@ -16,7 +16,7 @@ struct Accepted;
 pub(super) fn accept(request: &mut Request) -> Result<()> {
     if let Some(missing) = missing(request) {
         let text = format!("the request is no WebSocket upgrade: {missing}");
-        return Err(Error::new(ErrorKind::Invalid, text));
+        return Err(Error::new(ErrorKind::NoUpgrade, text));
     }
     if request.extensions_mut().insert(Accepted).is_some() {
         let text = "a WebSocket was accepted for this request already";

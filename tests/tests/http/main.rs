@@ -10,3 +10,4 @@ mod names;
 mod server;
 mod shapes;
 mod statuses;
+mod websocket;

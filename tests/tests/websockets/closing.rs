@@ -138,7 +138,7 @@ matrix! {
             upgrade.headers_mut().insert(name, value.parse().unwrap());
         }
         let status = room.fetch(upgrade).await.unwrap().status();
-        assert_eq!(status, 500, "it lacks a key, so nothing was accepted");
+        assert_eq!(status, 426, "it lacks a key, so nothing was accepted");
         drop(room.fetch(with_key(request("/join"))).await.unwrap());
         assert_eq!(notes(&runtime).await, [format!("1006 {LOST} lost Closed true")]);
     }
