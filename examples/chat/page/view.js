@@ -13,7 +13,7 @@ const FACES = 3;
 /** Unseen characters that the server does not take in a name. */
 const CONTROL = /[\p{Cc}\u202A-\u202E\u2066-\u2069]/u;
 
-const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const time = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
 const dayOfYear = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
 const list = new Intl.ListFormat("en", { type: "conjunction" });

@@ -75,7 +75,10 @@ impl Room {
     /// Somebody comes: `/socket?name=Ann`.
     fn fetch(&mut self, ctx: &Context<Self>, mut request: Request) -> Result<Response> {
         if request.uri().path() != SOCKET_PATH {
-            return Ok(refusal(StatusCode::NOT_FOUND, format!("a room has {SOCKET_PATH}, and nothing else")));
+            return Ok(refusal(
+                StatusCode::NOT_FOUND,
+                format!("a room has {SOCKET_PATH}, and nothing else"),
+            ));
         }
         let name = match Query::<Join>::try_from_uri(request.uri()) {
             Ok(Query(join)) => join.name,
