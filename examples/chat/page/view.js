@@ -112,7 +112,8 @@ export class RoomView {
     $("newest").addEventListener("click", () => this.#toEnd("smooth"));
     this.#watchScroll();
     this.#listenToPeople();
-    $("text").focus();
+    // On a phone that would bring up the keyboard.
+    if (matchMedia("(pointer: fine)").matches) $("text").focus();
   }
 
   /** Shows how the connection is. */
@@ -125,6 +126,7 @@ export class RoomView {
     };
     $("state").dataset.state = state;
     $("state-text").textContent = texts[state];
+    $("people-title").textContent = state === "online" ? "Who is here" : "Who was here";
     $("retry").hidden = state !== "waiting" && state !== "offline";
     // Told once, not each second.
     $("state").ariaLive = state === "waiting" && seconds > 0 ? "off" : "polite";
@@ -139,14 +141,16 @@ export class RoomView {
     this.#people = new Set(members);
     members.forEach((name) => this.#returning.delete(name));
     this.#showPeople();
-    // More was said meanwhile than we were told: there is a hole, which paging back fills.
+    // More was said meanwhile than we are told, and paging back fills the hole; or somebody has emptied the room.
     const hasHole = posts.length > 0 && posts[0].seq > this.#lastSeq + 1;
-    if (hasHole) {
+    const isOther = (posts.at(-1)?.seq ?? 0) < this.#lastSeq;
+    if (hasHole || isOther) {
       this.#messages.replaceChildren();
       this.#firstSeq = null;
+      this.#lastSeq = 0;
     }
     const wasEmpty = this.#firstSeq === null;
-    const news = posts.filter((post) => post.seq > this.#lastSeq || wasEmpty);
+    const news = posts.filter((post) => post.seq > this.#lastSeq);
     // The first ones are no news to be read out.
     this.#silently(() => news.forEach((post) => this.#append(post)));
     if (wasEmpty) this.#toEnd();
@@ -221,6 +225,7 @@ export class RoomView {
       });
       this.#firstSeq = posts[0]?.seq ?? this.#firstSeq;
       // What was being read stays where it is.
+      this.#isAtEnd = false;
       this.#scroll.scrollTop += this.#scroll.scrollHeight - height;
       button.textContent = "Earlier messages";
     } catch {
@@ -299,8 +304,10 @@ export class RoomView {
       if (this.#isAtEnd) this.#setUnread(0);
     };
     this.#scroll.addEventListener("scroll", look, { passive: true });
-    // A keyboard that comes up makes it smaller: who was at the end stays there.
-    new ResizeObserver(() => this.#isAtEnd && this.#toEnd()).observe(this.#scroll);
+    // A keyboard comes up, a font arrives: who was at the end stays there.
+    const watch = new ResizeObserver(() => this.#isAtEnd && this.#toEnd());
+    watch.observe(this.#scroll);
+    watch.observe(this.#scroll.firstElementChild);
   }
 
   #setUnread(count) {
