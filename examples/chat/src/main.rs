@@ -6,7 +6,11 @@
     unreachable_pub,
     reason = "a program has no outside, but the methods of objects are `pub`"
 )]
-#![allow(clippy::unused_self, reason = "an object without fields still has methods")]
+#![allow(
+    clippy::unused_self,
+    clippy::needless_pass_by_value,
+    reason = "objects without fields have methods, too, and handlers are given what they handle"
+)]
 
 mod limiter;
 mod protocol;
@@ -84,7 +88,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     // Without a way to hear of Ctrl-C it goes on, and is killed: that loses nothing.
     let stop = async {
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     durable::http::serve(&runtime, listener, app).patience(PATIENCE).until(stop).await?;

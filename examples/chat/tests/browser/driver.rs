@@ -1,11 +1,10 @@
-//! A browser that does what it is told, by the W3C's WebDriver protocol: JSON over HTTP to `chromedriver`.
+//! A browser that does what it is told, by the `WebDriver` protocol: JSON over HTTP to `chromedriver`.
 //!
 //! It waits for what is to be seen, and never for time: [`Browser::until`] comes back when a condition holds in the page.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use hyper_util::client::legacy::Client;
@@ -13,8 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
-/// How long a condition may take to hold: so long that only what never happens takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a condition may take to hold, in milliseconds: so long that only what never happens takes longer.
+const PATIENCE_MS: u32 = 60_000;
 
 /// What the protocol calls a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -77,10 +76,10 @@ impl Driver {
         let capabilities = json!({
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
-            "timeouts": { "script": PATIENCE.as_millis() as u64 },
+            "timeouts": { "script": PATIENCE_MS },
         });
         let body = json!({ "capabilities": { "alwaysMatch": capabilities } });
-        let session = self.ask("POST", "/session", Some(body)).await;
+        let session = self.post("/session", body).await.unwrap();
         let session = session["sessionId"].as_str().unwrap().to_owned();
         let browser = Browser { driver: self, session };
         let metrics = json!({
@@ -97,20 +96,20 @@ impl Driver {
         browser
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Value {
-        let request = http::Request::builder()
-            .method(method)
-            .uri(format!("http://127.0.0.1:{}{path}", self.port))
+    /// Asks for something, and gives its value, or what is wrong.
+    async fn post(&self, path: &str, body: Value) -> Result<Value, String> {
+        let request = http::Request::post(format!("http://127.0.0.1:{}{path}", self.port))
             .header("content-type", "application/json")
-            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))
+            .body(Body::from(body.to_string()))
             .unwrap();
         let response = self.http.request(request).await.unwrap();
         let bytes = to_bytes(Body::new(response.into_body()), usize::MAX).await.unwrap();
         let mut reply: Value = serde_json::from_slice(&bytes).unwrap();
         let value = reply["value"].take();
-        let error = value.get("error").and_then(Value::as_str);
-        assert!(error.is_none(), "{path}: {}", value["message"]);
-        value
+        match value.get("error") {
+            Some(error) => Err(format!("{path}: {error}: {}", value["message"])),
+            None => Ok(value),
+        }
     }
 }
 
@@ -139,8 +138,11 @@ pub(super) struct Browser<'d> {
 
 impl Browser<'_> {
     async fn post(&self, path: &str, body: Value) -> Value {
-        let path = format!("/session/{}{path}", self.session);
-        self.driver.ask("POST", &path, Some(body)).await
+        self.try_post(path, body).await.unwrap()
+    }
+
+    async fn try_post(&self, path: &str, body: Value) -> Result<Value, String> {
+        self.driver.post(&format!("/session/{}{path}", self.session), body).await
     }
 
     /// Asks what only Chromium has.
@@ -184,12 +186,10 @@ impl Browser<'_> {
             const condition = new Function(`return (${expression});`);
             const look = () => { if (condition()) done(); else setTimeout(look, 10); };
             look();";
-        let path = format!("/session/{}/execute/async", self.session);
         let body = json!({ "script": script, "args": [expression] });
-        let looked = tokio::time::timeout(PATIENCE, self.driver.ask("POST", &path, Some(body)));
-        if looked.await.is_err() {
+        if let Err(error) = self.try_post("/execute/async", body).await {
             let seen = self.value("document.body.innerText").await;
-            panic!("it never became true that {expression}; there is {seen}");
+            panic!("it never became true that {expression}: {error}; there is {seen}");
         }
     }
 

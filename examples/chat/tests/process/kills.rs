@@ -107,9 +107,10 @@ fn check(stored: &[Post], seen: &BTreeMap<i64, Post>, writers: &[Writer]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_anybody_has_seen_is_stored_once_and_in_order() {
-    let (rounds, seed) = (setting("DURABLE_CRASH_ROUNDS", 4), setting("DURABLE_SEED", 0x5eed));
-    println!("{rounds} rounds, seed {seed}");
-    let mut random = Rng::with_seed(seed);
+    let (rounds, random_seed) =
+        (setting("DURABLE_CRASH_ROUNDS", 4), setting("DURABLE_SEED", 0x5eed));
+    println!("{rounds} rounds, seed {random_seed}");
+    let mut random = Rng::with_seed(random_seed);
     let directory = tempdir().unwrap();
     let start = |listen| {
         let mut command = chat(directory.path(), listen);
