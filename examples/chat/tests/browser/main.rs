@@ -131,6 +131,34 @@ async fn two_people_chat_over_a_reload_and_a_server_that_is_killed() {
 
 #[tokio::test]
 #[ignore = "needs Chromium; .ci/run runs it"]
+async fn a_message_whose_answer_is_lost_is_there_once() {
+    let (driver, directory) = (Driver::start(), tempdir().unwrap());
+    let server = Server::start(&mut chat(directory.path(), any_port()));
+    let ann = Person::enters(&driver, DESKTOP, &page(&server, "lobby"), "Ann").await;
+    let lose_the_answer = "(() => {
+        const send = WebSocket.prototype.send;
+        WebSocket.prototype.send = function (text) {
+            send.call(this, text);
+            WebSocket.prototype.send = send;
+            this.close();
+        };
+    })()";
+    let mut said = Vec::new();
+    for text in ["one", "two", "three"] {
+        ann.browser.value(lose_the_answer).await;
+        ann.writes(text).await;
+        said.push(("Ann", text));
+        ann.reads(&said).await;
+    }
+    let stored = history(server.address, "lobby").await;
+    assert_eq!(
+        stored.iter().map(|post| post.text.as_str()).collect::<Vec<_>>(),
+        ["one", "two", "three"]
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium; .ci/run runs it"]
 async fn a_phone_shows_all_and_scrolls_one_way_only() {
     let (driver, directory) = (Driver::start(), tempdir().unwrap());
     let server = Server::start(&mut chat(directory.path(), any_port()));
