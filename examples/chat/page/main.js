@@ -10,6 +10,14 @@ const NAME_KEY = "name";
 const RECENT_KEY = "rooms";
 const RECENT_MAX = 6;
 
+/** What somebody is called in this tab; a new tab begins with the last name of all. */
+const known = () => sessionStorage.getItem(NAME_KEY) ?? localStorage.getItem(NAME_KEY);
+
+function remember(name) {
+  sessionStorage.setItem(NAME_KEY, name);
+  localStorage.setItem(NAME_KEY, name);
+}
+
 const recent = () => JSON.parse(localStorage.getItem(RECENT_KEY) ?? "[]");
 const roomPath = (room) => `/room/${encodeURIComponent(room)}`;
 
@@ -25,16 +33,17 @@ function roomOfAddress() {
 
 function main() {
   const room = roomOfAddress();
-  const name = localStorage.getItem(NAME_KEY);
+  const name = known();
   if (room !== null && name) return enter(room, name);
   new Door({ room, name: name ?? "", recent: recent(), roomPath }, (name, room) => {
-    localStorage.setItem(NAME_KEY, name);
+    remember(name);
     if (roomOfAddress() === room) enter(room, name);
     else location.assign(roomPath(room));
   });
 }
 
 function enter(room, name) {
+  sessionStorage.setItem(NAME_KEY, name);
   const rooms = [room, ...recent().filter((other) => other !== room)];
   localStorage.setItem(RECENT_KEY, JSON.stringify(rooms.slice(0, RECENT_MAX)));
 
