@@ -17,6 +17,7 @@ const time = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-di
 const day = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
 const dayOfYear = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
 const list = new Intl.ListFormat("en", { type: "conjunction" });
+const byName = new Intl.Collator(undefined, { numeric: true });
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 function element(tag, className, text) {
@@ -126,7 +127,7 @@ export class RoomView {
     };
     $("state").dataset.state = state;
     $("state-text").textContent = texts[state];
-    $("people-title").textContent = state === "online" ? "Who is here" : "Who was here";
+    $("people-word").textContent = state === "online" ? "Who is here" : "Who was here";
     $("retry").hidden = state !== "waiting" && state !== "offline";
     // Told once, not each second.
     $("state").ariaLive = state === "waiting" && seconds > 0 ? "off" : "polite";
@@ -337,8 +338,10 @@ export class RoomView {
   }
 
   #showPeople() {
-    const names = [...this.#people].sort((one, other) => one.localeCompare(other));
+    const others = [...this.#people].filter((name) => name !== this.#me);
+    const names = [this.#me, ...others.sort(byName.compare)];
     $("people-count").textContent = names.length;
+    $("people-total").textContent = names.length;
     $("faces").replaceChildren(...names.slice(0, FACES).map(face));
     const items = names.map((name) => {
       const item = element("li");

@@ -95,6 +95,8 @@ async fn two_people_chat_over_a_reload_and_a_server_that_is_killed() {
     bob.reads(&said).await;
     assert_eq!(ann.browser.value("document.querySelectorAll('#chat img').length").await, 0);
 
+    // In another window of the same browser, somebody takes another name.
+    ann.browser.value("localStorage.setItem('name', 'Cy')").await;
     ann.browser.reload().await;
     ann.is_in().await;
     ann.reads(&said).await;
@@ -155,6 +157,26 @@ async fn a_message_whose_answer_is_lost_is_there_once() {
         stored.iter().map(|post| post.text.as_str()).collect::<Vec<_>>(),
         ["one", "two", "three"]
     );
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium; .ci/run runs it"]
+async fn who_is_too_fast_waits_and_what_is_refused_is_told() {
+    let (driver, directory) = (Driver::start(), tempdir().unwrap());
+    let mut command = chat(directory.path(), any_port());
+    let server = Server::start(command.args(["--burst=1", "--per-second=2"]));
+    let ann = Person::enters(&driver, DESKTOP, &page(&server, "lobby"), "Ann").await;
+    for text in ["one", "two", "three"] {
+        ann.writes(text).await;
+    }
+    ann.reads(&[("Ann", "one"), ("Ann", "two"), ("Ann", "three")]).await;
+    ann.browser.value("document.getElementById('text').value = 'rings the bell: \\u0007'").await;
+    ann.browser.types("#text", ENTER).await;
+    let told = "document.querySelector('.refused .meta')?.textContent";
+    let reason = "not sent: a message may not have control characters";
+    ann.browser.until(&format!("{told} === '{reason}'")).await;
+    ann.writes("four").await;
+    ann.browser.until("document.querySelectorAll('#messages .message').length === 4").await;
 }
 
 #[tokio::test]
