@@ -258,6 +258,62 @@ fn alarms_are_counted() {
     assert_eq!(count("durable_alarms_given_up_total"), 1);
 }
 
+/// Has sockets.
+#[derive(Default)]
+struct Chatting;
+
+#[durable_object]
+impl Chatting {
+    fn fetch(&mut self, ctx: &Context<Self>, mut request: Request) -> Result<Response> {
+        ctx.set_websocket_auto_response(("ping", "pong"))?;
+        Ok(ctx.accept_websocket(&mut request, [])?.1)
+    }
+
+    pub fn say(&self, ctx: &Context, text: String) -> usize {
+        ctx.broadcast(text)
+    }
+}
+
+#[test]
+fn sockets_and_their_messages_are_counted() {
+    let book = Book::open();
+    let count = |name: &str| book.count(&format!("durable_websocket{name}{{class=Chatting}}"));
+    on_one_thread(async {
+        let setup =
+            |builder: durable::Builder| builder.register::<Chatting>().websocket_queue_limit(1_000);
+        let runtime = TestRuntime::start(setup).await.unwrap();
+        let object = runtime.get::<Chatting>("a");
+        let ann = runtime.connect(&object, Request::default()).await.unwrap();
+        let bob = runtime.connect(&object, Request::default()).await.unwrap();
+        for text in ["ping", "hello"] {
+            ann.send(text);
+        }
+        object.say("to both".to_owned()).await.unwrap();
+        runtime.settle().await.unwrap();
+        assert_eq!(count("s_open"), 2);
+        ann.close(1000, "");
+        runtime.settle().await.unwrap();
+        assert_eq!(count("s_open"), 1);
+        // One alone may be as large as it likes.
+        runtime
+            .run_in_object(&object, |_, ctx| {
+                for _ in 0..2 {
+                    ctx.broadcast("x".repeat(1_000));
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        runtime.settle().await.unwrap();
+        drop(bob);
+    });
+    assert_eq!(count("_messages_received_total"), 2);
+    assert_eq!(count("_auto_responses_total"), 1);
+    assert_eq!(count("_messages_sent_total"), 3, "the answer, and one for each");
+    assert_eq!(count("s_too_slow_total"), 1);
+    assert_eq!(count("s_open"), 0);
+}
+
 #[test]
 fn flushes_and_checkpoints_are_counted_and_timed() {
     let book = Book::open();

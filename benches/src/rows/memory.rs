@@ -75,7 +75,7 @@ fn print_each(before: (f64, f64), objects: usize) {
 }
 
 /// Resident memory in KiB and open descriptors of this process.
-fn usage() -> (f64, f64) {
+pub(super) fn usage() -> (f64, f64) {
     let status = ok(std::fs::read_to_string("/proc/self/status"));
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     let kib = line.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or_default();

@@ -10,6 +10,7 @@ mod neighbour;
 mod rpc;
 mod start;
 mod stock;
+mod websocket;
 mod work;
 
 use crate::measure::Row;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Vec<Row> {
         cold::rows(),
         neighbour::rows(),
         work::rows(),
+        websocket::rows(),
         memory::rows(),
         start::rows(),
         journal::rows(),
@@ -39,6 +41,9 @@ pub(crate) fn run_child(arguments: &[String]) {
         ["resident", directory, count] => memory::resident(directory.as_ref(), ok(count.parse())),
         ["evicted", directory, count] => memory::evicted(directory.as_ref(), ok(count.parse())),
         ["start", directory] => start::child(directory.as_ref()),
+        ["listen", url, count] => websocket::listen(url, ok(count.parse())),
+        ["websockets", count] => websocket::over_tcp(ok(count.parse())),
+        ["websocket-streams", count] => websocket::through_streams(ok(count.parse())),
         ["write", directory, count] => journal::child(directory.as_ref(), ok(count.parse())),
         _ => fail("no such task"),
     }

@@ -260,3 +260,6 @@ fn unmask(bytes: &mut [u8], mask: &mut [u8; 4]) {
     }
     mask.rotate_left(rest.len());
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,7 @@ pub(super) fn split<C>(connection: C, message_bytes_max: usize) -> (Reader<C>, W
         out: Vec::new(),
         written: 0,
         tail: Bytes::new(),
+        has_moved: false,
         pong: None,
         has_closed: false,
         is_shut: false,
@@ -66,6 +67,8 @@ struct Wire<C> {
     written: usize,
     /// The payload of the last of them, if it is long.
     tail: Bytes,
+    /// Whether the client has taken some of what it could not take at once.
+    has_moved: bool,
     /// The payload of a pong that is owed.
     pong: Option<Bytes>,
     /// Whether the close frame is among `out`, or written.
@@ -106,18 +109,25 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Wire<C> {
     }
 
     fn poll_frames(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut has_written = false;
         while self.written < self.out.len() || !self.tail.is_empty() {
             let head = &self.out[self.written..];
             let parts = [IoSlice::new(head), IoSlice::new(&self.tail)];
             let connection = Pin::new(&mut self.connection);
-            let count = ready!(match (head, &self.tail[..]) {
+            let count = match (head, &self.tail[..]) {
                 (_, []) => connection.poll_write(task, head),
                 ([], tail) => connection.poll_write(task, tail),
                 _ => connection.poll_write_vectored(task, &parts),
-            })?;
+            };
+            let Poll::Ready(count) = count else {
+                self.has_moved |= has_written;
+                return Poll::Pending;
+            };
+            let count = count?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            has_written = true;
             let of_head = count.min(head.len());
             self.written += of_head;
             self.tail.advance(count - of_head);
@@ -135,6 +145,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Wire<C> {
         loop {
             if self.owes() && matches!(self.poll_out(task), Poll::Ready(Err(_))) {
                 return Poll::Ready(None);
+            }
+            if std::mem::take(&mut self.has_moved) {
+                // Behind a long message no ping comes through, and the client is there all the same.
+                return Poll::Ready(Some(Incoming::Heartbeat));
             }
             match self.decoder.as_mut().and_then(Decoder::next) {
                 Some(Event::Ping(payload)) => {
@@ -219,3 +233,6 @@ fn close_payload(frame: &CloseFrame) -> Bytes {
     let Some(code) = frame.code else { return Bytes::new() };
     [&code.to_be_bytes(), frame.reason.as_bytes()].concat().into()
 }
+
+#[cfg(test)]
+mod tests;

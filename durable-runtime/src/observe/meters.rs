@@ -4,6 +4,7 @@
 //! whether anybody wants durations is known beforehand, so that no clock is read for nobody.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, IntoF64, Unit};
@@ -25,6 +26,11 @@ const TIMER_RETRIES: &str = "durable_timer_retries_total";
 const TIMERS_GIVEN_UP: &str = "durable_timers_given_up_total";
 const DELIVERED: &str = "durable_messages_delivered_total";
 const DEAD_LETTERS: &str = "durable_dead_letters_total";
+const SOCKETS: &str = "durable_websockets_open";
+const SOCKETS_RECEIVED: &str = "durable_websocket_messages_received_total";
+const SOCKETS_SENT: &str = "durable_websocket_messages_sent_total";
+const SOCKETS_ANSWERED: &str = "durable_websocket_auto_responses_total";
+const SOCKETS_SLOW: &str = "durable_websockets_too_slow_total";
 const FLUSHES: &str = "durable_journal_flushes_total";
 const FLUSH_DURATION: &str = "durable_journal_flush_duration_seconds";
 const FLUSH_BYTES: &str = "durable_journal_flush_bytes";
@@ -47,6 +53,10 @@ pub(crate) fn describe() {
         (TIMERS_GIVEN_UP, "Timers, or runs of those that recur, that were given up"),
         (DELIVERED, "Messages whose receiver has taken them, by the sender's class"),
         (DEAD_LETTERS, "Messages that were refused or given up, by the sender's class"),
+        (SOCKETS_RECEIVED, "Messages that were read from WebSockets"),
+        (SOCKETS_SENT, "Messages that were written to WebSockets"),
+        (SOCKETS_ANSWERED, "Messages of WebSockets that were answered without the object"),
+        (SOCKETS_SLOW, "WebSockets that were closed because their peer read too slowly"),
         (FLUSHES, "Batches of commits that were made durable together"),
         (CHECKPOINTS, "Checkpoints, by outcome"),
     ];
@@ -54,6 +64,7 @@ pub(crate) fn describe() {
         metrics::describe_counter!(name, Unit::Count, text);
     }
     metrics::describe_gauge!(RESIDENTS, Unit::Count, "Objects in memory");
+    metrics::describe_gauge!(SOCKETS, Unit::Count, "WebSockets whose close event is not handled");
     let durations = [
         (TURN_DURATION, "How long the code of a turn ran"),
         (TURN_QUEUE, "How long a call that had to wait was in its object's queue"),
@@ -118,6 +129,7 @@ pub(crate) struct ClassMeters {
     pub(crate) timers_given_up: Counter,
     pub(crate) messages_delivered: Counter,
     pub(crate) dead_letters: Counter,
+    pub(crate) sockets: Arc<SocketMeters>,
     residents: Gauge,
     /// Whether anybody wants the durations of turns.
     pub(crate) is_timed: bool,
@@ -151,6 +163,13 @@ impl ClassMeters {
             timers_given_up: counter(TIMERS_GIVEN_UP),
             messages_delivered: counter(DELIVERED),
             dead_letters: counter(DEAD_LETTERS),
+            sockets: Arc::new(SocketMeters {
+                open: metrics::gauge!(SOCKETS, "class" => class.to_owned()),
+                received: counter(SOCKETS_RECEIVED),
+                sent: counter(SOCKETS_SENT),
+                answered: counter(SOCKETS_ANSWERED),
+                too_slow: counter(SOCKETS_SLOW),
+            }),
             residents: metrics::gauge!(RESIDENTS, "class" => class.to_owned()),
             is_timed,
         }
@@ -180,6 +199,15 @@ impl ClassMeters {
         self.residents.increment(1);
         ResidentMeter(self.residents.clone())
     }
+}
+
+/// What is counted of the WebSockets of one class.
+pub(crate) struct SocketMeters {
+    pub(crate) open: Gauge,
+    pub(crate) received: Counter,
+    pub(crate) sent: Counter,
+    pub(crate) answered: Counter,
+    pub(crate) too_slow: Counter,
 }
 
 /// How long the parts of a turn took, as far as somebody wants to know.
@@ -291,7 +319,6 @@ fn is_wanted(histogram: &Histogram) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use metrics::HistogramFn;

@@ -171,6 +171,7 @@ impl SocketDriver {
         if !self.shared.listens() {
             return;
         }
+        self.shared.meters.received.increment(1);
         let (bytes, bytes_max) = (message.as_bytes().len(), self.message_bytes_max());
         if bytes > bytes_max {
             let reason = format!("a message has {bytes} bytes, over the limit of {bytes_max}");

@@ -23,6 +23,7 @@ use crate::instance::Object;
 use crate::node::Node;
 use crate::object::Handler;
 use crate::observe::events::event;
+use crate::observe::meters::SocketMeters;
 use crate::observe::turns;
 use crate::stub::RawStub;
 use crate::{BoxFuture, Call, Context, DurableObject, Error, ErrorKind, Handle, ObjectId};
@@ -41,6 +42,7 @@ pub(crate) trait Home: Send + Sync {
     fn sockets(&self) -> &Sockets;
     fn node(&self) -> &Arc<Node>;
     fn identity(&self) -> &Arc<Identity>;
+    fn socket_meters(&self) -> &Arc<SocketMeters>;
     /// The object in words.
     fn label(&self) -> String;
     /// Handles a message: done when its turn is over. `None` if the class has no handler, as below.
@@ -60,6 +62,10 @@ impl<T: DurableObject> Home for Object<T> {
 
     fn identity(&self) -> &Arc<Identity> {
         Object::identity(self)
+    }
+
+    fn socket_meters(&self) -> &Arc<SocketMeters> {
+        &self.meters().sockets
     }
 
     fn label(&self) -> String {

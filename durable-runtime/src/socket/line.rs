@@ -274,6 +274,15 @@ impl<H> Line<H> {
         self.pulse = Pulse { heard: now, pinged: None, is_ping_due: false, is_busy: false };
     }
 
+    /// A frame is taken, so the one before is written. While so much waits that the peer is not read, that shows that it is there: then
+    /// the system's buffers are full, and it has made room.
+    pub(super) fn took(&mut self, now: SystemTime, bytes_max: usize) {
+        if self.is_crowded(bytes_max) {
+            self.pulse.heard = now;
+            self.pulse.pinged = None;
+        }
+    }
+
     /// What is to happen at this time, where a silent peer is asked after `patience` and given up after as much again.
     pub(super) fn due(&mut self, now: SystemTime, patience: Duration) -> Due {
         if self.is_cut || self.stage == Stage::Closed && self.close_frame == Frame::Written {

@@ -40,13 +40,16 @@ impl Sockets {
     }
 
     pub(super) fn insert(&self, socket: Arc<Shared>) {
+        socket.meters.open.increment(1);
         self.0.lock().open.insert(socket.id, socket);
     }
 
     pub(super) fn remove(&self, id: u64) {
         let removed = self.0.lock().open.remove(&id);
         // Not under the lock.
-        drop(removed);
+        if let Some(socket) = removed {
+            socket.meters.open.decrement(1);
+        }
     }
 
     pub(super) fn auto_response(&self) -> Option<Arc<AutoResponse>> {

@@ -18,6 +18,7 @@ use crate::gate::Barrier;
 use crate::id::Identity;
 use crate::node::Node;
 use crate::observe::events::event;
+use crate::observe::meters::SocketMeters;
 use crate::{Error, ErrorKind, Result};
 
 /// What a frame waits for before it is written.
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     node: Arc<Node>,
     /// Of its object.
     identity: Arc<Identity>,
+    pub(super) meters: Arc<SocketMeters>,
     state: Mutex<State>,
 }
 
@@ -120,7 +122,8 @@ impl Shared {
             reader: None,
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Shared { id, tags, node, identity, state: Mutex::new(state) }
+        let meters = Arc::clone(home.socket_meters());
+        Shared { id, tags, node, identity, meters, state: Mutex::new(state) }
     }
 
     fn now(&self) -> SystemTime {
@@ -164,6 +167,7 @@ impl Shared {
         if self.send(Held::No, response).is_ok() {
             let now = self.now();
             self.state.lock().auto_responded = Some(now);
+            self.meters.answered.increment(1);
         }
     }
 
@@ -202,6 +206,7 @@ impl Shared {
             Sent::Queued | Sent::Lost => Ok(()),
             Sent::Refused => Err(closed()),
             Sent::Overflowed => {
+                self.meters.too_slow.increment(1);
                 event!(
                     warn,
                     self.identity,
@@ -261,6 +266,9 @@ impl Shared {
         let now = self.now();
         let mut state = self.state.lock();
         let next = state.line.next(now, |held| held.poll(task));
+        if next.is_ready() {
+            state.line.took(now, self.queue_bytes_max());
+        }
         let has_room = next.is_ready() && !state.line.is_crowded(self.queue_bytes_max());
         let reader = if has_room { state.reader.take() } else { None };
         let replaced = match &next {
@@ -271,6 +279,9 @@ impl Shared {
             Poll::Ready(Some(_)) => None,
         };
         drop(state);
+        if let Poll::Ready(Some(Outgoing::Text(_) | Outgoing::Binary(_))) = next {
+            self.meters.sent.increment(1);
+        }
         if next.is_ready() {
             wake([replaced, reader]);
         }

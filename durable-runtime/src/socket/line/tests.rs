@@ -283,3 +283,21 @@ fn who_reads_too_slowly_is_closed() {
     let large = Outgoing::Binary(Bytes::from(vec![0; BYTES_MAX + 1]));
     assert_eq!(line.send(0, large, BYTES_MAX, at(0)), Sent::Queued);
 }
+
+#[test]
+fn a_peer_that_reads_slowly_is_there_while_it_is_not_read() {
+    let mut line = TestLine::new(at(0));
+    for number in 0..9 {
+        line.send(0, message(number), BYTES_MAX, at(0));
+    }
+    for seconds in [25, 50, 75] {
+        assert!(matches!(next(&mut line, 0), Poll::Ready(Some(Outgoing::Text(_)))));
+        line.took(at(seconds), BYTES_MAX);
+        assert_eq!(line.due(at(seconds + 29), PATIENCE), Due::At(at(seconds + 30)));
+    }
+    // Half of it is gone, and it is read again.
+    assert!(next(&mut line, 0).is_ready());
+    assert!(!line.is_crowded(BYTES_MAX));
+    line.took(at(100), BYTES_MAX);
+    assert_eq!(line.due(at(105), PATIENCE), Due::Ping);
+}
