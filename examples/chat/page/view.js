@@ -129,12 +129,19 @@ export class RoomView {
     $("state-text").textContent = texts[state];
     $("people-word").textContent = state === "online" ? "Who is here" : "Who was here";
     $("retry").hidden = state !== "waiting" && state !== "offline";
-    // Told once, not each second.
-    $("state").ariaLive = state === "waiting" && seconds > 0 ? "off" : "polite";
+    this.#tell(state);
     if (state !== "online" && this.#people.size > 0) {
       this.#returning = this.#people;
       this.#people = new Set();
     }
+  }
+
+  /** Has it read out, but not each second, and not each attempt. */
+  #tell(state) {
+    const lost = state === "offline" ? "You are offline" : "Connection lost, trying again";
+    const told = state === "online" ? "Connected" : lost;
+    const isFirst = $("told").textContent === "" && state !== "online";
+    if (!isFirst && $("told").textContent !== told) $("told").textContent = told;
   }
 
   /** We are in, for the first time or again. */
@@ -152,10 +159,15 @@ export class RoomView {
     }
     const wasEmpty = this.#firstSeq === null;
     const news = posts.filter((post) => post.seq > this.#lastSeq);
-    // The first ones are no news to be read out.
-    this.#silently(() => news.forEach((post) => this.#append(post)));
-    if (wasEmpty) this.#toEnd();
-    else this.#arrived(news);
+    const show = () => news.forEach((post) => this.#append(post));
+    if (wasEmpty) {
+      // What is there already is no news to be read out.
+      this.#silently(show);
+      this.#toEnd();
+    } else {
+      show();
+      this.#arrived(news);
+    }
     this.#showBeginning();
   }
 

@@ -122,6 +122,10 @@ async fn two_people_chat_over_a_reload_and_a_server_that_is_killed() {
     bob.browser.reload().await;
     bob.is_in().await;
     bob.reads(&said).await;
+    // With pages that are open, it ends all the same.
+    assert!(server.interrupt().0.success());
+    ann.is_out().await;
+    bob.is_out().await;
     for person in [&ann, &bob] {
         // What the browser itself says of a server that is not there.
         let is_expected = |text: &str| text.contains("WebSocket connection to");

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use fastrand::Rng;
 use tempfile::tempdir;
@@ -14,6 +15,9 @@ use super::client::{Client, Frame, Post, history};
 use super::server::{Server, any_port, chat};
 
 const MEMBERS: u32 = 50;
+
+/// So long without an answer is no slowness any more.
+const STALLED: Duration = Duration::from_secs(60);
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -70,7 +74,8 @@ async fn write_and_kill(server: Server, writers: &mut Vec<Writer>, answers: usiz
         });
     }
     for _ in 0..answers {
-        answered.recv().await.unwrap();
+        let next = tokio::time::timeout(STALLED, answered.recv()).await;
+        next.expect("nothing comes back any more").unwrap();
     }
     server.kill();
     let mut seen = Vec::new();
