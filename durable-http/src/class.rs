@@ -94,7 +94,6 @@ pub(crate) trait AnyClass: Send + Sync {
     /// Makes a call that has arrived from another program, in the first poll. Waits for `limit` at most.
     fn arrive(
         &self,
-        object: &Address,
         method: &'static MethodDescription,
         call: CallFrame,
         limit: Duration,
@@ -138,12 +137,11 @@ impl<T: DurableObject> AnyClass for Namespace<T> {
 
     fn arrive(
         &self,
-        object: &Address,
         method: &'static MethodDescription,
         call: CallFrame,
         limit: Duration,
     ) -> Result<BoxFuture<Outcome>> {
-        Ok(remote::arrive(&stub(self, object)?, method, call, limit))
+        remote::arrive(self, method, call, limit)
     }
 }
 

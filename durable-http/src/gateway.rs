@@ -40,7 +40,7 @@ pub(crate) async fn answer(
 ) -> Response {
     if let Some(arrived) = request.extensions().get::<Arrived>() {
         let arrived = arrived.clone();
-        return gateway.arrived(&target, &arrived).await;
+        return gateway.arrived(&arrived).await;
     }
     let answer = match target.action() {
         Action::Fetch => gateway.fetch(&target, request).await,
@@ -50,7 +50,7 @@ pub(crate) async fn answer(
 }
 
 impl Gateway {
-    pub(crate) fn class(&self, target: &Target) -> Result<&Exposed, Failure> {
+    fn class(&self, target: &Target) -> Result<&Exposed, Failure> {
         let class = self.classes.iter().find(|exposed| exposed.class.name() == target.class());
         class.ok_or_else(Failure::nothing_here)
     }

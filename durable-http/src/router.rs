@@ -34,6 +34,7 @@ pub fn router(runtime: &Runtime) -> ObjectRouter {
             origins: Origins::default(),
         },
         routes: axum::Router::new().fallback(answer),
+        has_layers: false,
         problem: None,
         #[cfg(feature = "openapi")]
         serves_openapi: false,
@@ -46,6 +47,8 @@ pub struct ObjectRouter {
     pub(crate) gateway: Gateway,
     /// The way from a known target to its answer, with the user's layers round it.
     routes: axum::Router<Arc<Gateway>>,
+    /// Whether there are any.
+    has_layers: bool,
     /// The first thing that is wrong, told by [`ObjectRouter::build`].
     problem: Option<Error>,
     #[cfg(feature = "openapi")]
@@ -81,6 +84,7 @@ impl ObjectRouter {
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
         self.routes = self.routes.layer(layer);
+        self.has_layers = true;
         self
     }
 
@@ -151,7 +155,8 @@ impl ObjectRouter {
         };
         let gateway = Arc::new(self.gateway);
         let objects = self.routes.with_state(Arc::clone(&gateway));
-        let entrance = Entrance { gateway, routes: objects.clone() };
+        let routes = self.has_layers.then(|| objects.clone());
+        let entrance = Entrance { gateway, routes };
         let router = router.route("/rpc", get(connect).with_state(entrance));
         Ok(router.fallback_service(objects.layer(from_fn(locate))))
     }

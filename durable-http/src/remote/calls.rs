@@ -1,6 +1,6 @@
 //! The calls of one connection, as requests that pass the layers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -37,54 +37,39 @@ pub(crate) struct Calls {
     /// What all its calls say: the headers of the connection, and what layers outside have found out about it.
     head: Parts,
     lanes: HashMap<(String, RemoteAddress), Lane>,
-    /// The methods that the client knows of.
-    known: HashSet<(String, String)>,
-}
-
-/// What has come of a call, with what is to be told about its method.
-pub(crate) struct Made {
-    reply: ReplyFrame,
-    method: (String, String),
 }
 
 impl Calls {
     pub(crate) fn new(entrance: Entrance, mut head: Parts) -> Self {
         head.headers = of_each_call(&head.headers);
         head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        Calls { entrance, head, lanes: HashMap::new(), known: HashSet::new() }
+        Calls { entrance, head, lanes: HashMap::new() }
     }
 
     /// Sends a call on its way. It goes on when the result is polled.
-    pub(crate) fn make(&mut self, call: CallFrame) -> BoxFuture<Made> {
+    pub(crate) fn make(&mut self, call: CallFrame) -> BoxFuture<ReplyFrame> {
         let number = call.number;
-        let method = (call.class.to_string(), call.method.to_string());
-        let lane = self.lane((call.class.to_string(), call.object.clone()));
+        let Some(routes) = &self.entrance.routes else {
+            let (known, made) = self.entrance.gateway.made(call);
+            return Box::pin(async move { ReplyFrame { number, known, outcome: made.await } });
+        };
+        let mut routes = routes.clone();
         let request = self.request(&call);
-        let mut routes = self.entrance.routes.clone();
+        let lane = self.lane((call.class.to_string(), call.object.clone()));
         Box::pin(async move {
-            let (mut request, target) = match request {
+            let mut request = match request {
                 Ok(request) => request,
-                Err(error) => return Made { reply: refused(number, &error), method },
+                Err(error) => return refused(number, &error),
             };
             let lane = lane.lock_owned().await;
             let passing = Arc::new(Mutex::new(Some(Passing { call, lane })));
-            request.extensions_mut().insert(target);
             request.extensions_mut().insert(Arrived(Arc::clone(&passing)));
             let Ok(response) = routes.as_service().call(request).await;
             // A layer that keeps the request keeps the next ones no longer.
             let is_handed_on = passing.lock().take().is_none();
             let (known, outcome) = read(response, is_handed_on).await;
-            Made { reply: ReplyFrame { number, known, outcome }, method }
+            ReplyFrame { number, known, outcome }
         })
-    }
-
-    /// The frame of a reply: about its method only what the client does not know.
-    pub(crate) fn reply(&mut self, made: Made) -> ReplyFrame {
-        let Made { mut reply, method } = made;
-        if reply.known.is_some() && !self.known.insert(method) {
-            reply.known = None;
-        }
-        reply
     }
 
     fn lane(&mut self, object: (String, RemoteAddress)) -> Lane {
@@ -94,7 +79,7 @@ impl Calls {
         Arc::clone(self.lanes.entry(object).or_default())
     }
 
-    fn request(&self, call: &CallFrame) -> Result<(http::Request<Body>, Target), http::Error> {
+    fn request(&self, call: &CallFrame) -> Result<http::Request<Body>, http::Error> {
         let (kind, object) = call.object.in_path();
         let part = utf8_percent_encode(&object, PATH_PART);
         let class = utf8_percent_encode(&call.class, PATH_PART);
@@ -110,7 +95,9 @@ impl Calls {
             RemoteAddress::Name(_) => Address::Name(object),
             RemoteAddress::Id(_) => Address::Id(object),
         };
-        Ok((request, Target::of_call(&call.class, object, &call.method)))
+        let target = Target::of_call(&call.class, object, &call.method);
+        request.extensions_mut().insert(target);
+        Ok(request)
     }
 }
 

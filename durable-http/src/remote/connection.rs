@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::calls::{Calls, Made};
+use super::calls::Calls;
 use super::{BYTES_MAX, CALLS_MAX, SILENCE};
 
 const SHUTS_DOWN: &str = "the server shuts down";
@@ -82,7 +82,7 @@ struct Connection<S> {
 }
 
 /// A call, with its number for when it is dropped.
-type Running = Pin<Box<dyn Future<Output = (u64, Result<Made, Aborted>)> + Send>>;
+type Running = Pin<Box<dyn Future<Output = (u64, Result<ReplyFrame, Aborted>)> + Send>>;
 
 struct Accepted {
     /// Drops the call.
@@ -185,8 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while let Poll::Ready(Some((number, made))) = Pin::new(&mut self.running).poll_next(task) {
             let arguments = self.accepted.remove(&number).map_or(0, |accepted| accepted.bytes);
             self.bytes = self.bytes.saturating_sub(arguments);
-            if let Ok(made) = made {
-                let reply = self.calls.reply(made);
+            if let Ok(reply) = made {
                 self.reply(reply);
             }
         }

@@ -1,6 +1,6 @@
 //! Calls of stubs in other programs: many over one connection.
 //!
-//! A client opens a WebSocket at `/rpc` and sends a frame for each call. A call passes the user's layers as a request of its own, with its [`Target`]
+//! A client opens a WebSocket at `/rpc` and sends a frame for each call. A call passes the user's layers as a request of its own, with its [`Target`](crate::Target)
 //! and the headers that the connection was opened with, so whoever decides about calls by JSON decides about these too.
 //!
 //! Guarantees:
@@ -11,13 +11,15 @@
 mod calls;
 mod connection;
 
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use durable_runtime::__private::MethodDescription;
 use durable_runtime::remote::{self, Known, Outcome, PROTOCOL};
+use durable_runtime::{BoxFuture, Error, ErrorKind};
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use hyper_util::rt::TokioIo;
@@ -29,7 +31,6 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::failure::Failure;
 use crate::gateway::Gateway;
-use crate::target::Target;
 use calls::Calls;
 
 /// How many calls of one connection may be unanswered.
@@ -45,8 +46,9 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 #[derive(Clone)]
 pub(crate) struct Entrance {
     pub(crate) gateway: Arc<Gateway>,
-    /// What calls pass: the user's layers, and the gateway behind them.
-    pub(crate) routes: axum::Router,
+    /// What calls pass: the user's layers, and the gateway behind them. `None` if there are no layers: then the gateway has
+    /// the calls at once.
+    pub(crate) routes: Option<axum::Router>,
 }
 
 /// A call among the extensions of the request that it passes the layers as.
@@ -111,53 +113,40 @@ pub(crate) async fn connect(State(entrance): State<Entrance>, mut request: Reque
 
 impl Gateway {
     /// Hands a call on that has passed the layers.
-    pub(crate) async fn arrived(&self, target: &Target, arrived: &Arrived) -> Response {
+    pub(crate) async fn arrived(&self, arrived: &Arrived) -> Response {
         let Some(Passing { call, lane }) = arrived.0.lock().take() else {
             return Failure::bad_request("a call is made once").into_response();
         };
-        let method = self.exposed_method(target, &call.method);
-        let (known, outcome) = match method {
-            None => (None, nothing_here()),
-            Some((class, method)) => {
-                let known = remote::known(method, &call);
-                let made = class.class.arrive(target.object(), method, call, self.timeout);
-                let outcome = match made {
-                    Ok(made) => handed_on(made, lane).await,
-                    Err(error) => Outcome::Failed(remote::Failed::NotFound(error)),
-                };
-                (Some(known), outcome)
-            }
+        let (known, mut made) = self.made(call);
+        // With the first poll the object has it, and the next one may follow.
+        let first = poll_fn(|task| Poll::Ready(made.as_mut().poll(task))).await;
+        drop(lane);
+        let outcome = match first {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => made.await,
         };
         let mut response = Response::new(axum::body::Body::empty());
         response.extensions_mut().insert(Answered::new(known, outcome));
         response
     }
 
-    fn exposed_method(
-        &self,
-        target: &Target,
-        name: &str,
-    ) -> Option<(&crate::class::Exposed, &'static MethodDescription)> {
-        let class = self.class(target).ok()?;
-        Some((class, class.method(name)?))
-    }
-}
-
-/// Polls a call for the first time, by which the object has it, and then lets the next one follow.
-async fn handed_on(
-    mut made: durable_runtime::BoxFuture<Outcome>,
-    lane: OwnedMutexGuard<()>,
-) -> Outcome {
-    let first = std::future::poll_fn(|task| std::task::Poll::Ready(made.as_mut().poll(task))).await;
-    drop(lane);
-    match first {
-        std::task::Poll::Ready(outcome) => outcome,
-        std::task::Poll::Pending => made.await,
+    /// Finds the method, and what is to be told about it. The call is made in the first poll.
+    fn made(&self, call: remote::CallFrame) -> (Option<Known>, BoxFuture<Outcome>) {
+        let class = self.classes.iter().find(|exposed| exposed.class.name() == call.class);
+        let found = class.and_then(|class| Some((class, class.method(&call.method)?)));
+        let Some((class, method)) = found else {
+            return (None, Box::pin(ready(nothing_here())));
+        };
+        let known = remote::known(method, &call);
+        let made = class.class.arrive(method, call, self.timeout);
+        let made = made.unwrap_or_else(|error| {
+            Box::pin(ready(Outcome::Failed(remote::Failed::NotFound(error))))
+        });
+        (known, made)
     }
 }
 
 fn nothing_here() -> Outcome {
-    let text = "nothing is exposed under this name";
-    let error = durable_runtime::Error::new(durable_runtime::ErrorKind::NotFound, text);
+    let error = Error::new(ErrorKind::NotFound, "nothing is exposed under this name");
     Outcome::Failed(remote::Failed::NotFound(error))
 }

@@ -2,47 +2,58 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::future::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{CallFrame, Failed, Known, Outcome};
+use super::{CallFrame, Failed, Known, Outcome, RemoteAddress};
 use crate::call::CallError;
+use crate::id::RawId;
 use crate::instance::chain;
 use crate::rpc::{MethodDescription, Refusal};
-use crate::stub::RawStub;
 use crate::wire::{Encoder, NAMED_NONE, WireError, is_positional, split_named};
-use crate::{BoxFuture, DurableObject};
+use crate::{BoxFuture, DurableObject, Namespace, Result};
 
-/// What a server says of a method to a client that calls it for the first time.
-pub fn known(method: &'static MethodDescription, call: &CallFrame) -> Known {
+/// What a server says of a method to a client that does not know: whether it has the same shape.
+pub fn known(method: &'static MethodDescription, call: &CallFrame) -> Option<Known> {
+    if call.knows {
+        return None;
+    }
     let shape = method.shape();
     let agrees = call.fingerprint.is_some() && shape.fingerprint() == call.fingerprint;
-    Known { agrees, shape: (!agrees).then(|| shape.describe().to_owned()) }
+    Some(Known { agrees, shape: (!agrees).then(|| shape.describe().to_owned()) })
 }
 
 /// Makes a call that has arrived. It is handed to the object in the first poll. Waits for `limit` at most.
+///
+/// # Errors
+/// When there can be no such object.
 pub fn arrive<T: DurableObject>(
-    stub: &RawStub<T>,
+    namespace: &Namespace<T>,
     method: &'static MethodDescription,
     call: CallFrame,
     limit: Duration,
-) -> BoxFuture<Outcome> {
+) -> Result<BoxFuture<Outcome>> {
+    let id = match call.object {
+        RemoteAddress::Name(name) => namespace.id_from_name(&name)?,
+        RemoteAddress::Id(bytes) => namespace.checked(RawId::from_bytes(bytes))?,
+    };
     let agrees = || {
         let ours = method.shape().fingerprint();
         ours.is_some() && ours == call.fingerprint
     };
     if is_positional(&call.arguments) && !agrees() {
-        return Box::pin(std::future::ready(Outcome::Failed(Failed::OtherShape)));
+        return Ok(Box::pin(ready(Outcome::Failed(Failed::OtherShape))));
     }
     let arguments = match in_order(method, &call.names, &call.arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return Box::pin(std::future::ready(Outcome::Failed(refused(&error)))),
+        Err(error) => return Ok(Box::pin(ready(Outcome::Failed(refused(&error))))),
     };
     let timeout = call.timeout.map_or(limit, |timeout| timeout.min(limit));
     let chain = chain::arrived(call.chain);
-    let made = stub.call_message(method, arguments).timeout(timeout);
-    Box::pin(async move {
+    let made = namespace.raw_stub(&id).call_message(method, arguments).timeout(timeout);
+    Ok(Box::pin(async move {
         match chain::continued(chain, made).await {
             Ok(value) => Outcome::Value(Bytes::from(value)),
             Err(CallError::Application(Refusal::Application(error))) => {
@@ -57,7 +68,7 @@ pub fn arrive<T: DurableObject>(
                 Ok(_) => Outcome::Failed(Failed::OtherShape),
             },
         }
-    })
+    }))
 }
 
 /// The arguments in the order in which the method takes them. One that the client does not have is `None`, if it can be.
@@ -65,7 +76,7 @@ fn in_order(
     method: &MethodDescription,
     names: &[Cow<'static, str>],
     message: &Bytes,
-) -> Result<Bytes, WireError> {
+) -> std::result::Result<Bytes, WireError> {
     let wanted = || method.arguments.iter().map(|argument| argument.name);
     if is_positional(message) || wanted().eq(names.iter().map(|name| &**name)) {
         return Ok(message.clone());

@@ -62,9 +62,10 @@ where
         let (method, transport) = (self.method(), &self.remote.transport);
         let described = MethodDescription::of::<T>(method);
         let shape = described.map(MethodDescription::shape);
-        let agrees = || transport.known(T::CLASS, method).is_some_and(|known| known.agrees);
+        let known = transport.known(T::CLASS, method);
+        let agrees = known.as_ref().is_some_and(|known| known.agrees);
         let arguments = match shape {
-            Some(shape) if !named_only && agrees() => Encoder::agreed(shape),
+            Some(shape) if !named_only && agrees => Encoder::agreed(shape),
             _ => Encoder::named(),
         };
         let arguments = self.invocation.write_arguments(arguments)?;
@@ -76,6 +77,7 @@ where
             object: self.object.clone(),
             method: Cow::Borrowed(method),
             fingerprint: shape.and_then(MethodShape::fingerprint),
+            knows: known.is_some(),
             timeout: self.timeout,
             chain: chain::outgoing(),
             names: names.iter().map(|argument| Cow::Borrowed(argument.name)).collect(),

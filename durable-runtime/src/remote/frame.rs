@@ -84,6 +84,8 @@ pub struct CallFrame {
     pub method: Cow<'static, str>,
     /// The fingerprint of the method's shape, as the client has it.
     pub fingerprint: Option<u64>,
+    /// Whether the client need not be told about the method.
+    pub knows: bool,
     /// How long its caller waits.
     pub timeout: Option<Duration>,
     /// Who waits for it, the innermost first.
@@ -108,7 +110,7 @@ pub struct Known {
 pub struct ReplyFrame {
     /// The number of the call.
     pub number: u64,
-    /// With the first reply of each method.
+    /// What the client does not know yet.
     pub known: Option<Known>,
     /// How it has ended.
     pub outcome: Outcome,
@@ -133,6 +135,7 @@ enum ClientHead<'a> {
         object: Cow<'a, RemoteAddress>,
         method: Cow<'a, str>,
         fingerprint: Option<u64>,
+        knows: bool,
         timeout_ms: Option<u64>,
         chain: Cow<'a, [ChainLink]>,
         names: Cow<'a, [Cow<'static, str>]>,
@@ -167,6 +170,7 @@ impl CallFrame {
             object: Cow::Borrowed(&self.object),
             method: Cow::Borrowed(&self.method),
             fingerprint: self.fingerprint,
+            knows: self.knows,
             timeout_ms: self.timeout.and_then(milliseconds),
             chain: Cow::Borrowed(&self.chain),
             names: Cow::Borrowed(&self.names),
@@ -201,6 +205,7 @@ impl ToServer {
                 object,
                 method,
                 fingerprint,
+                knows,
                 timeout_ms,
                 chain,
                 names,
@@ -210,6 +215,7 @@ impl ToServer {
                 object: object.into_owned(),
                 method: Cow::Owned(method.into_owned()),
                 fingerprint,
+                knows,
                 timeout: timeout_ms.map(Duration::from_millis),
                 chain: chain.into_owned(),
                 names: names.into_owned(),

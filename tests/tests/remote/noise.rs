@@ -20,6 +20,7 @@ fn frames() -> Vec<Vec<u8>> {
             object: RemoteAddress::Name("noise".into()),
             method: method.into(),
             fingerprint: Some(7),
+            knows: false,
             timeout: Some(Duration::from_secs(5)),
             chain: Vec::new(),
             names: vec!["by".into()],
