@@ -90,13 +90,19 @@ impl<'de> Deserialize<'de> for Members {
 
 #[cfg(test)]
 mod tests {
-    use durable_runtime::__private::{Access, ArgumentDescription, MethodInfo, TypeSchema};
+    use durable_runtime::__private::{Access, ArgumentDescription, MethodInfo, ShapeCell};
+    use durable_runtime::__private::{TypeSchema, trace_never};
     use proptest::prelude::*;
 
     use super::*;
 
     const fn argument(name: &'static str) -> ArgumentDescription {
-        ArgumentDescription { name, is_optional: false, schema: TypeSchema::NONE }
+        ArgumentDescription {
+            name,
+            is_optional: false,
+            schema: TypeSchema::NONE,
+            trace: trace_never,
+        }
     }
 
     const POST: MethodDescription = MethodDescription {
@@ -105,6 +111,12 @@ mod tests {
         arguments: &[argument("text"), argument("likes")],
         reply: TypeSchema::NONE,
         error: TypeSchema::NONE,
+        trace_reply: trace_never,
+        trace_error: trace_never,
+        shape_cell: || {
+            static CELL: ShapeCell = ShapeCell::new();
+            &CELL
+        },
     };
 
     fn shown(arguments: Result<Vec<Argument>, Failure>) -> String {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use durable_runtime::__private::{Argument, MethodDescription, MethodInfo, RawStub, Refusal};
+use durable_runtime::remote::{self, CallFrame, Outcome};
 use durable_runtime::{BoxFuture, CallError, DurableObject, Error, ErrorKind, Namespace};
 use durable_runtime::{Request, Response, Result};
 
@@ -90,6 +91,13 @@ pub(crate) trait AnyClass: Send + Sync {
         object: &Address,
         request: Request,
     ) -> Result<BoxFuture<Result<Response, CallError>>>;
+    /// Makes a call that has arrived from another program, in the first poll. Waits for `limit` at most.
+    fn arrive(
+        &self,
+        method: &'static MethodDescription,
+        call: CallFrame,
+        limit: Duration,
+    ) -> Result<BoxFuture<Outcome>>;
 }
 
 impl<T: DurableObject> AnyClass for Namespace<T> {
@@ -125,6 +133,15 @@ impl<T: DurableObject> AnyClass for Namespace<T> {
         request: Request,
     ) -> Result<BoxFuture<Result<Response, CallError>>> {
         Ok(Box::pin(stub(self, object)?.fetch(request)))
+    }
+
+    fn arrive(
+        &self,
+        method: &'static MethodDescription,
+        call: CallFrame,
+        limit: Duration,
+    ) -> Result<BoxFuture<Outcome>> {
+        remote::arrive(self, method, call, limit)
     }
 }
 

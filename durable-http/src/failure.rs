@@ -184,6 +184,12 @@ impl Failure {
             CallError::ShutDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "shut_down", "the server shuts down".into())
             }
+            CallError::Disconnected { .. } => {
+                (StatusCode::BAD_GATEWAY, "disconnected", "another server cannot be reached".into())
+            }
+            CallError::Denied { .. } => {
+                (StatusCode::BAD_GATEWAY, "denied", "another server refused the call".into())
+            }
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "other", "the call failed".into()),
         }
     }

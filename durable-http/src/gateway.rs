@@ -19,6 +19,7 @@ use crate::arguments;
 use crate::class::Exposed;
 use crate::failure::Failure;
 use crate::origin::Origins;
+use crate::remote::Arrived;
 use crate::target::{Action, Target};
 use crate::websocket::{self, Upgrade};
 
@@ -37,6 +38,10 @@ pub(crate) async fn answer(
     target: Target,
     request: Request,
 ) -> Response {
+    if let Some(arrived) = request.extensions().get::<Arrived>() {
+        let arrived = arrived.clone();
+        return gateway.arrived(&arrived).await;
+    }
     let answer = match target.action() {
         Action::Fetch => gateway.fetch(&target, request).await,
         Action::Call(method) => gateway.call(&target, method, request).await,

@@ -19,6 +19,7 @@ mod gateway;
 #[cfg(feature = "openapi")]
 mod openapi;
 mod origin;
+mod remote;
 mod router;
 mod serve;
 mod target;
@@ -32,12 +33,10 @@ pub use serve::{PATIENCE, Serve, serve};
 pub use target::{Action, Address, Target};
 
 use http::HeaderValue;
-#[cfg(feature = "openapi")]
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What is spelt with percent signs in a part of a path: all but what no URL takes for anything else.
-#[cfg(feature = "openapi")]
 const PATH_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');

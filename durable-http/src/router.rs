@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::Route;
+use axum::routing::{Route, get};
 use durable_runtime::{DurableObject, Error, MESSAGE_BYTES_MAX, Result, Runtime};
 use tower::{Layer, Service};
 
@@ -17,6 +17,7 @@ use crate::class::{Expose, Exposed};
 use crate::described::Described;
 use crate::gateway::{Gateway, answer};
 use crate::origin::Origins;
+use crate::remote::{Entrance, connect};
 use crate::target::Target;
 
 /// How long a request may take by default, until its response begins.
@@ -33,6 +34,7 @@ pub fn router(runtime: &Runtime) -> ObjectRouter {
             origins: Origins::default(),
         },
         routes: axum::Router::new().fallback(answer),
+        has_layers: false,
         problem: None,
         #[cfg(feature = "openapi")]
         serves_openapi: false,
@@ -45,6 +47,8 @@ pub struct ObjectRouter {
     pub(crate) gateway: Gateway,
     /// The way from a known target to its answer, with the user's layers round it.
     routes: axum::Router<Arc<Gateway>>,
+    /// Whether there are any.
+    has_layers: bool,
     /// The first thing that is wrong, told by [`ObjectRouter::build`].
     problem: Option<Error>,
     #[cfg(feature = "openapi")]
@@ -80,6 +84,7 @@ impl ObjectRouter {
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
         self.routes = self.routes.layer(layer);
+        self.has_layers = true;
         self
     }
 
@@ -148,8 +153,12 @@ impl ObjectRouter {
         } else {
             router
         };
-        let objects = self.routes.layer(from_fn(locate)).with_state(Arc::new(self.gateway));
-        Ok(router.fallback_service(objects))
+        let gateway = Arc::new(self.gateway);
+        let objects = self.routes.with_state(Arc::clone(&gateway));
+        let routes = self.has_layers.then(|| objects.clone());
+        let entrance = Entrance { gateway, routes };
+        let router = router.route("/rpc", get(connect).with_state(entrance));
+        Ok(router.fallback_service(objects.layer(from_fn(locate))))
     }
 }
 

@@ -72,6 +72,12 @@ impl Target {
         &self.rest
     }
 
+    /// A call of a method.
+    pub(crate) fn of_call(class: &str, object: Address, method: &str) -> Self {
+        let (class, action) = (class.to_owned(), Action::Call(method.to_owned()));
+        Target { class, object, action, rest: "/".to_owned() }
+    }
+
     /// Reads a path, without the part under which the router is nested.
     pub(crate) fn parse(path: &str) -> Result<Self, Failure> {
         let mut parts = path.strip_prefix('/').unwrap_or(path).splitn(5, '/');

@@ -25,9 +25,10 @@ use crate::instance::{Claim, Job, Live, Object};
 use crate::message::Message;
 use crate::node::Node;
 use crate::observe::turns::Waiting;
-use crate::stub::RawStub;
+use crate::remote::{Departure, Sent, depart};
+use crate::stub::{Place, RawStub};
 use crate::time::Sleep;
-use crate::{DurableObject, Error, ErrorKind};
+use crate::{BoxFuture, DurableObject, Error, ErrorKind};
 
 /// Units of tokio's co-operative budget, of the 128 that a task has before it must yield, that an
 /// inline turn costs. A loop of calls that never wait would otherwise keep its thread from all
@@ -106,6 +107,22 @@ pub enum CallError<E = Infallible> {
     /// The runtime is shut down.
     #[error("the runtime is shut down")]
     ShutDown,
+    /// The object is on a server, and the connection to it was lost, or there was none.
+    #[error("the server cannot be reached: {reason}; {}", if *.sent { "the call's outcome is unknown" } else { "the call was not sent" })]
+    Disconnected {
+        /// What has happened.
+        reason: String,
+        /// Whether the call may have reached the server, and so may have been made. If not, it never will.
+        sent: bool,
+    },
+    /// The object is on a server, and whoever decides there who may call what has refused the call: a layer of its router.
+    #[error("the server refused the call with status {status}: {reason}")]
+    Denied {
+        /// The HTTP status, such as 401 or 403.
+        status: u16,
+        /// What the server says about it.
+        reason: String,
+    },
 }
 
 /// A failure of the runtime, before it is given to a caller with an error type.
@@ -121,6 +138,7 @@ impl<E> CallError<E> {
                 | CallError::TimedOut { started: false, .. }
                 | CallError::Activation(_)
                 | CallError::Reset { started: false, .. }
+                | CallError::Disconnected { sent: false, .. }
         )
     }
 
@@ -171,6 +189,8 @@ impl<E> CallError<E> {
             CallError::Deadlock(way) => CallError::Deadlock(way),
             CallError::Reset { reason, started } => CallError::Reset { reason, started },
             CallError::ShutDown => CallError::ShutDown,
+            CallError::Disconnected { reason, sent } => CallError::Disconnected { reason, sent },
+            CallError::Denied { status, reason } => CallError::Denied { status, reason },
         })
     }
 
@@ -187,6 +207,8 @@ impl<E> CallError<E> {
             CallError::Deadlock(_) => ErrorKind::Deadlock,
             CallError::Reset { .. } => ErrorKind::Reset,
             CallError::ShutDown => ErrorKind::ShutDown,
+            CallError::Disconnected { .. } => ErrorKind::Disconnected,
+            CallError::Denied { .. } => ErrorKind::Denied,
         }
     }
 }
@@ -233,6 +255,11 @@ enum State<T: DurableObject, R, E> {
     Queued {
         ticket: Ticket,
         reply: oneshot::Receiver<Turned<R, E>>,
+    },
+    /// On its way to an object in another process.
+    Away {
+        reply: BoxFuture<Result<R, CallError<E>>>,
+        sent: Sent,
     },
     /// The turn has run; its reply waits at the output gate.
     Gated(Turned<R, E>),
@@ -313,8 +340,8 @@ where
         if in_a_turn() {
             return Poll::Ready(Err(CallError::Deadlock(INSIDE_A_TURN.into())));
         }
-        if let (Some(after), Ok(object)) = (self.timeout, self.target.object()) {
-            self.sleep = Some(Box::pin(object.node().settings.time.limit(after)));
+        if let Some(after) = self.timeout {
+            self.sleep = self.target.limit(after).map(Box::pin);
         }
         let barrier = match self.passage {
             Passage::Outward => chain::barrier_here(),
@@ -345,15 +372,24 @@ where
         }
     }
 
-    /// Runs at once if the object is free, else joins its queue.
+    /// Runs at once if the object is free, else joins its queue; or goes where the object is.
     fn leave(
         &mut self,
         invocation: Box<dyn Invocation<T, R, E>>,
         task: &mut Task<'_>,
     ) -> Poll<Result<R, CallError<E>>> {
-        let object = match self.target.object() {
-            Ok(object) => object,
-            Err(error) => return Poll::Ready(Err(CallError::NotFound(error.clone()))),
+        let object = match self.target.place() {
+            Place::Here(object) => object,
+            Place::Away { remote, address, .. } => {
+                let (remote, object, sent) = (remote.clone(), address.clone(), Sent::default());
+                let timeout = self.timeout;
+                let away = Departure { remote, object, invocation, timeout, sent: sent.clone() };
+                self.state = State::Away { reply: depart(away), sent };
+                return self.poll_away(task);
+            }
+            Place::Nowhere(error) => {
+                return Poll::Ready(Err(CallError::NotFound(error.clone())));
+            }
         };
         // A caller without budget has kept its thread for long enough: its job joins the queue, so
         // that it keeps its place among the calls of its object, and others go first.
@@ -373,6 +409,18 @@ where
             Claim::Wait => self.join_queue(&object.clone(), invocation, task),
             Claim::Refused(failure) => Poll::Ready(Err(failure.widen())),
         }
+    }
+
+    fn poll_away(&mut self, task: &mut Task<'_>) -> Poll<Result<R, CallError<E>>> {
+        let State::Away { reply, sent } = &mut self.state else { return self.wait(task) };
+        if let Poll::Ready(answer) = reply.as_mut().poll(task) {
+            self.state = State::Done;
+            return Poll::Ready(answer);
+        }
+        let started = sent.get();
+        let after = ready!(self.poll_timeout(task));
+        self.state = State::Done;
+        Poll::Ready(Err(CallError::TimedOut { after, started }))
     }
 
     fn join_queue(
@@ -496,6 +544,7 @@ where
         let polled = match self.state {
             State::New(_) => self.start(task),
             State::Held { .. } => self.poll_held(task),
+            State::Away { .. } => self.poll_away(task),
             State::Queued { .. } | State::Done => self.wait(task),
             State::Gated(_) => self.poll_gate(task),
         };
@@ -521,6 +570,7 @@ impl<T: DurableObject, R, E> fmt::Debug for Call<T, R, E> {
         let state = match &self.state {
             State::New(invocation) | State::Held { invocation, .. } => invocation.method(),
             State::Queued { .. } => "queued",
+            State::Away { .. } => "sent to its server",
             State::Gated(_) => "waiting for durability",
             State::Done => "done",
         };

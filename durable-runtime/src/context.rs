@@ -224,7 +224,8 @@ impl Context {
     /// Nothing of this turn is kept, whatever the method returns. The instance is dropped, and with it async
     /// handlers, background futures and closed gates. This call and every other that waits for the object
     /// fails with [`CallError::Reset`](crate::CallError::Reset) and the reason; the next one finds
-    /// a fresh instance. What was committed before stays, and stubs go on working.
+    /// a fresh instance. The connections of its WebSockets are dropped, without a close event. What was committed before
+    /// stays, and stubs go on working.
     ///
     /// ```
     /// # use durable_runtime::{Context, Result};
@@ -326,7 +327,7 @@ impl<T: DurableObject> Context<T> {
     /// ```
     ///
     /// If it fails, panics or takes longer than 30 seconds (see [`Builder::gate_limit`](crate::Builder::gate_limit)),
-    /// the object is reset: the instance is dropped, and whoever waits gets
+    /// the object is reset, as with [`abort`](Context::abort): the instance is dropped, and whoever waits gets
     /// [`CallError::Reset`](crate::CallError::Reset). Several in one turn run one after the other; one that a
     /// turn of `gate` asks for runs inside the gate, before the next turn of `gate`.
     ///

@@ -98,6 +98,10 @@ pub enum ErrorKind {
     Reset,
     /// The runtime has been shut down.
     ShutDown,
+    /// The connection to the server was lost, or there was none.
+    Disconnected,
+    /// The server does not let this caller make the call.
+    Denied,
     /// Caller and object do not agree on what a method takes or gives.
     Incompatible,
     /// Made by user code with [`Error::other`].
@@ -150,7 +154,6 @@ thread_local! {
 
 /// Writes values of the user's for somebody who may not know how the object stores its data: what an [`Error`] in
 /// them says about SQL, files or rows is withheld, and stands in the log.
-#[cfg(feature = "json")]
 pub(crate) fn for_strangers<V>(write: impl FnOnce() -> V) -> V {
     struct Mark(bool);
     impl Drop for Mark {
@@ -172,7 +175,9 @@ impl Error {
             | ErrorKind::NotFound
             | ErrorKind::Overloaded
             | ErrorKind::TimedOut
-            | ErrorKind::ShutDown => &self.message,
+            | ErrorKind::ShutDown
+            | ErrorKind::Disconnected
+            | ErrorKind::Denied => &self.message,
             _ => "the object's log says what happened",
         }
     }

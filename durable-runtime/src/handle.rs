@@ -130,7 +130,8 @@ impl<T: DurableObject> Handle<T> {
 
     /// Starts the object over: every turn, handler, background future and gate that is not done is given up, the
     /// instance is dropped, and whoever waits gets [`CallError::Reset`] with the reason. The next call finds
-    /// a fresh instance. What was committed before stays, and stubs go on working.
+    /// a fresh instance. The connections of its WebSockets are dropped, without a close event. What was committed
+    /// before stays, and stubs go on working.
     ///
     /// A handler or background future that aborts its own object ends at its next `.await`.
     pub fn abort(&self, reason: impl fmt::Display) {

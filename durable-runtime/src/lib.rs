@@ -26,6 +26,8 @@ mod node;
 mod object;
 mod observe;
 mod outbox;
+#[doc(hidden)]
+pub mod remote;
 mod rpc;
 mod runtime;
 mod schedule;
@@ -73,6 +75,7 @@ pub use wire::MESSAGE_BYTES_MAX;
 /// What a transport of WebSockets needs: a server that calls `fetch` over a network. Not for users of objects.
 #[doc(hidden)]
 pub mod transport {
+    pub use crate::runtime::Connection;
     pub use crate::socket::{CloseFrame, Incoming, Outgoing, PendingSocket, SocketDriver};
 }
 
@@ -86,7 +89,8 @@ pub mod __private {
     pub use crate::schema::*;
     pub use crate::stub::{ObjectStub, RawStub};
     #[cfg(feature = "json")]
-    pub use crate::wire::json::{Argument, Given, Refusal};
+    pub use crate::wire::json::{Argument, Given};
+    pub use crate::wire::shape::{MethodShape, ShapeCell, Tracer, difference};
     pub use crate::wire::{Decoder, Encoder, WireError};
     pub use crate::{
         BoxFuture, Call, Context, DurableObject, Error, Fetch, Handle, Handler, Handlers,

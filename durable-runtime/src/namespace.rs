@@ -72,7 +72,12 @@ impl<T: DurableObject> Namespace<T> {
     /// When it is not 64 hex digits, is the id of another class, is mistyped, or belongs to
     /// another jurisdiction than this namespace.
     pub fn id_from_string(&self, text: &str) -> Result<ObjectId<T>> {
-        let id = ObjectId::new(text.parse()?, None);
+        self.checked(text.parse()?)
+    }
+
+    /// An id that came from outside.
+    pub(crate) fn checked(&self, raw: RawId) -> Result<ObjectId<T>> {
+        let id = ObjectId::new(raw, None);
         self.check(&id)?;
         Ok(id)
     }

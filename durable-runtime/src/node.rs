@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -85,6 +86,8 @@ pub(crate) struct Node {
     /// With objects that could not be woken.
     pub(crate) trouble: Trouble,
     closing: AtomicBool,
+    /// The same, for those who wait for it.
+    ends: CancellationToken,
     abandoned: AtomicBool,
     /// Set when handlers, background futures and gates are not waited for any longer.
     pub(crate) cut: Signal,
@@ -112,6 +115,7 @@ impl Node {
             connections: TaskTracker::new(),
             trouble: Trouble::default(),
             closing: AtomicBool::new(false),
+            ends: CancellationToken::new(),
             abandoned: AtomicBool::new(false),
             cut: Signal::default(),
             ending: tokio::sync::Mutex::default(),
@@ -240,6 +244,7 @@ impl Node {
     /// Refuses new work, waits until nothing runs and nothing waits, and drops all instances.
     pub(crate) async fn shut_down(&self) {
         self.closing.store(true, Ordering::Relaxed);
+        self.ends.cancel();
         self.tasks.close();
         self.stop_waking();
         self.waking.close();
@@ -275,6 +280,11 @@ impl Node {
         self.connections.token()
     }
 
+    /// Waits until the runtime begins to shut down.
+    pub(crate) fn ends(&self) -> WaitForCancellationFutureOwned {
+        self.ends.clone().cancelled_owned()
+    }
+
     /// Closes all WebSockets, and waits a while until their clients are told.
     async fn close_sockets(&self) {
         self.classes.values().for_each(|class| class.close_sockets());
@@ -303,6 +313,7 @@ impl Node {
     /// The runtime is gone without a shutdown: idle instances go now, others when their turn ends.
     pub(crate) fn abandon(&self) {
         self.closing.store(true, Ordering::Relaxed);
+        self.ends.cancel();
         self.abandoned.store(true, Ordering::Relaxed);
         self.residents.stop_sweeping();
         self.stop_waking();

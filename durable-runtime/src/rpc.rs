@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::schema::TypeSchema;
+use crate::wire::shape::{MethodShape, ShapeCell, Tracer, Value};
 use crate::wire::{Decoder, Encoder, WireError};
 use crate::{Context, DurableObject, Error};
 
@@ -29,6 +30,8 @@ pub trait RpcArg: Sized + 'static {
     fn encode(&self, out: &mut Encoder) -> Result<(), WireError>;
     /// Takes the argument from a message.
     fn decode(input: &mut Decoder<'_>) -> Result<Self, WireError>;
+    /// Finds out what it looks like.
+    fn trace(tracer: &mut Tracer);
 }
 
 #[diagnostic::do_not_recommend]
@@ -39,6 +42,10 @@ impl<T: Serialize + DeserializeOwned + 'static> RpcArg for T {
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, WireError> {
         input.take()
+    }
+
+    fn trace(tracer: &mut Tracer) {
+        tracer.add::<Self>();
     }
 }
 
@@ -167,6 +174,8 @@ pub trait RpcReply: Sized + 'static {
     fn encode(&self, out: &mut Encoder) -> Result<(), WireError>;
     /// Takes the reply from a message.
     fn decode(input: &mut Decoder<'_>) -> Result<Self, WireError>;
+    /// Finds out what it looks like.
+    fn trace(tracer: &mut Tracer);
 }
 
 #[diagnostic::do_not_recommend]
@@ -177,6 +186,10 @@ impl<T: Serialize + DeserializeOwned + 'static> RpcReply for T {
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, WireError> {
         input.take()
+    }
+
+    fn trace(tracer: &mut Tracer) {
+        tracer.add::<Self>();
     }
 }
 
@@ -193,6 +206,8 @@ pub trait RpcError: Sized + 'static {
     fn encode(&self, out: &mut Encoder) -> Result<(), WireError>;
     /// Takes the error from a message.
     fn decode(input: &mut Decoder<'_>) -> Result<Self, WireError>;
+    /// Finds out what it looks like.
+    fn trace(tracer: &mut Tracer);
 }
 
 #[diagnostic::do_not_recommend]
@@ -204,6 +219,10 @@ impl<T: Serialize + DeserializeOwned + 'static> RpcError for T {
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, WireError> {
         input.take()
+    }
+
+    fn trace(tracer: &mut Tracer) {
+        tracer.add::<Self>();
     }
 }
 
@@ -298,6 +317,32 @@ pub struct MethodDescription {
     pub reply: TypeSchema,
     /// The form of its own error.
     pub error: TypeSchema,
+    /// Finds out the reply's part of the shape.
+    pub trace_reply: Trace,
+    /// Finds out the error's.
+    pub trace_error: Trace,
+    /// Where the shape is kept.
+    pub shape_cell: fn() -> &'static ShapeCell,
+}
+
+/// Finds out what a type looks like, as [`RpcArg::trace`] does.
+pub type Trace = fn(&mut Tracer);
+
+impl MethodDescription {
+    /// The description of a class's method.
+    pub fn of<T: DurableObject>(method: &str) -> Option<&'static Self> {
+        T::METHODS.iter().find(|description| description.info.name == method)
+    }
+
+    /// The method's shape: found out when it is first asked for.
+    pub fn shape(&self) -> &'static MethodShape {
+        (self.shape_cell)().get_or_init(|| {
+            let names: Vec<&str> = self.arguments.iter().map(|argument| argument.name).collect();
+            let arguments = self.arguments.iter().map(|argument| argument.trace);
+            let types: Vec<Trace> = arguments.chain([self.trace_reply, self.trace_error]).collect();
+            MethodShape::new(&names, &types)
+        })
+    }
 }
 
 /// An argument of a [`MethodDescription`].
@@ -309,6 +354,8 @@ pub struct ArgumentDescription {
     pub is_optional: bool,
     /// The form of its value.
     pub schema: TypeSchema,
+    /// Finds out its part of the shape.
+    pub trace: Trace,
 }
 
 /// One business method as a stub calls it: typed for a caller in this process, and able to take the wire form.
@@ -340,6 +387,15 @@ pub enum WireReply {
     },
 }
 
+/// Why a call by name gave no value, if it was not the runtime's doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The method's own error, in the form of the arguments.
+    Application(Vec<u8>),
+    /// Arguments that do not fit, or a reply that cannot be written.
+    Wire(WireError),
+}
+
 /// Writes one value, as [`RpcReply::encode`] does.
 type Write<T> = fn(&T, &mut Encoder) -> Result<(), WireError>;
 /// Reads one value, as [`RpcReply::decode`] does.
@@ -355,14 +411,17 @@ impl WireReply {
     /// When the value or the error cannot be written.
     pub fn write<R, E>(
         outcome: Result<R, E>,
-        mut out: Encoder,
+        out: Encoder,
         write_ok: Write<R>,
         write_error: Write<E>,
     ) -> Result<Self, WireError> {
         match outcome {
-            Ok(value) => write_ok(&value, &mut out).map(|()| WireReply::Ok(out.finish())),
+            Ok(value) => {
+                let out = out.of(Value::Reply).write(|out| write_ok(&value, out))?;
+                Ok(WireReply::Ok(out.finish()))
+            }
             Err(error) => {
-                write_error(&error, &mut out)?;
+                let mut out = out.of(Value::Error).write(|out| write_error(&error, out))?;
                 let text = out.take_text();
                 Ok(WireReply::Err { message: out.finish(), text })
             }
@@ -409,4 +468,9 @@ pub fn decode_never(_: &mut Decoder<'_>) -> Result<Infallible, WireError> {
         expected: "the reply of a method that cannot fail",
         reason: "it is an error".to_owned(),
     })
+}
+
+/// Says that a method that returns no `Result` has no error.
+pub fn trace_never(tracer: &mut Tracer) {
+    tracer.add_never();
 }

@@ -3,8 +3,13 @@
 use std::fmt;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task;
 use std::time::Duration;
+
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::instance::turn::in_a_turn;
 use crate::node::Node;
@@ -110,6 +115,13 @@ impl Runtime {
         self.owner.node.settings.time.limit(duration)
     }
 
+    /// Counts one more connection whose client is to be told of a shutdown. For gateways.
+    #[doc(hidden)]
+    pub fn connection(&self) -> Connection {
+        let node = &self.owner.node;
+        Connection { ends: Box::pin(node.ends()), _token: node.connection() }
+    }
+
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.owner.node
@@ -123,6 +135,26 @@ impl Runtime {
             ));
         }
         Ok(())
+    }
+}
+
+/// A connection of a gateway's. A shutdown waits a while until it is dropped.
+#[doc(hidden)]
+pub struct Connection {
+    ends: Pin<Box<WaitForCancellationFutureOwned>>,
+    _token: TaskTrackerToken,
+}
+
+impl Connection {
+    /// Ready when the runtime begins to shut down.
+    pub fn poll_ends(&mut self, task: &mut task::Context<'_>) -> task::Poll<()> {
+        self.ends.as_mut().poll(task)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
     }
 }
 

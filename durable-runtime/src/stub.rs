@@ -6,7 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::Span;
 
@@ -20,13 +22,14 @@ use crate::instance::turn::{ClosureCall, MethodCall};
 use crate::object::Handler;
 use crate::observe::events::event;
 use crate::observe::turns;
-#[cfg(feature = "json")]
-use crate::rpc::WireReply;
-use crate::rpc::{Access, Method, MethodInfo, SendValue, SendValues};
-#[cfg(feature = "json")]
+use crate::remote::{Remote, RemoteAddress};
+use crate::rpc::{
+    Access, Method, MethodDescription, MethodInfo, Refusal, SendValue, SendValues, WireReply,
+};
+use crate::time::Sleep;
 use crate::wire::Decoder;
 #[cfg(feature = "json")]
-use crate::wire::json::{Argument, Refusal};
+use crate::wire::json::Argument;
 use crate::{BoxFuture, DurableObject, Error, ErrorKind, Handle, ObjectId, Request, Response};
 
 /// A reference to one object of class `T`, which need not exist yet.
@@ -37,17 +40,57 @@ pub struct RawStub<T: DurableObject> {
 
 struct Target<T: DurableObject> {
     id: ObjectId<T>,
-    /// Or why there can be no such object, told to every call.
-    object: crate::Result<Arc<Object<T>>>,
+    place: Place<T>,
+}
+
+/// Where an object is.
+pub(crate) enum Place<T: DurableObject> {
+    /// In this process.
+    Here(Arc<Object<T>>),
+    /// In another process.
+    Away {
+        remote: Remote,
+        address: RemoteAddress,
+        /// Told to those who can only do with one in this process.
+        not_here: Error,
+    },
+    /// There can be no such object; why is told to every call.
+    Nowhere(Error),
 }
 
 impl<T: DurableObject> RawStub<T> {
     pub(crate) fn new(id: ObjectId<T>, object: crate::Result<Arc<Object<T>>>) -> Self {
-        RawStub { target: Arc::new(Target { id, object }) }
+        let place = object.map_or_else(Place::Nowhere, Place::Here);
+        RawStub { target: Arc::new(Target { id, place }) }
     }
 
+    /// A stub of an object in another process.
+    pub(crate) fn remote(id: ObjectId<T>, remote: Remote, address: RemoteAddress) -> Self {
+        let text = "the object is in another process: it can be called, and that is all";
+        let not_here = Error::new(ErrorKind::Invalid, text);
+        let place = Place::Away { remote, address, not_here };
+        RawStub { target: Arc::new(Target { id, place }) }
+    }
+
+    pub(crate) fn place(&self) -> &Place<T> {
+        &self.target.place
+    }
+
+    /// The object, if it is in this process.
     pub(crate) fn object(&self) -> Result<&Arc<Object<T>>, &Error> {
-        self.target.object.as_ref()
+        match &self.target.place {
+            Place::Here(object) => Ok(object),
+            Place::Away { not_here: error, .. } | Place::Nowhere(error) => Err(error),
+        }
+    }
+
+    /// Waits for so long, by the clock of the place where the object is.
+    pub(crate) fn limit(&self, after: Duration) -> Option<Sleep> {
+        match &self.target.place {
+            Place::Here(object) => Some(object.node().settings.time.limit(after)),
+            Place::Away { remote, .. } => Some(remote.limit(after)),
+            Place::Nowhere(_) => None,
+        }
     }
 
     /// The object's id.
@@ -79,14 +122,23 @@ impl<T: DurableObject> RawStub<T> {
         arguments: Vec<Argument>,
     ) -> Call<T, Vec<u8>, Refusal> {
         let closure = move |object: &mut T, ctx: &crate::Context<T>| {
-            let mut input = Decoder::json(&arguments);
-            match object.dispatch(ctx, method.name, &mut input) {
-                Ok(WireReply::Ok(value)) => Ok(value),
-                Ok(WireReply::Err { message, .. }) => Err(Refusal::Application(message)),
-                Err(error) => Err(Refusal::Wire(error)),
-            }
+            by_name(object, ctx, method, &mut Decoder::json(&arguments))
         };
         Call::new(self.clone(), Box::new(ClosureCall { info: method, closure }))
+    }
+
+    /// Builds a call to a business method by its name, for a caller in another process: with a message, and to give one.
+    pub(crate) fn call_message(
+        &self,
+        method: &'static MethodDescription,
+        arguments: Bytes,
+    ) -> Call<T, Vec<u8>, Refusal> {
+        let closure = move |object: &mut T, ctx: &crate::Context<T>| {
+            let input = Decoder::new(&arguments).map_err(Refusal::Wire)?;
+            let mut input = input.agreed(method.shape()).of_stranger();
+            by_name(object, ctx, method.info, &mut input)
+        };
+        Call::new(self.clone(), Box::new(ClosureCall { info: method.info, closure }))
     }
 
     /// A call that runs a closure as a turn.
@@ -111,6 +163,12 @@ impl<T: DurableObject> RawStub<T> {
     }
 
     async fn respond(self, request: Request) -> Result<Response, CallError> {
+        if let Place::Away { remote, address, .. } = self.place() {
+            if let Some(unconfirmed) = chain::unconfirmed_here() {
+                unconfirmed.wait().await.map_err(CallError::StorageFailed)?;
+            }
+            return remote.fetch(T::CLASS, address.clone(), request).await;
+        }
         let answer = match T::HANDLERS.fetch {
             None => Err(CallError::NotFound(no_fetch::<T>())),
             Some(Handler::Sync(handler)) => self.respond_in_a_turn(request, handler).await,
@@ -182,6 +240,19 @@ pub trait ObjectStub<T> {
     /// is to give one error and not several.
     #[doc(hidden)]
     fn raw_stub(&self) -> &dyn Any;
+}
+
+fn by_name<T: DurableObject>(
+    object: &mut T,
+    ctx: &crate::Context<T>,
+    method: MethodInfo,
+    input: &mut Decoder<'_>,
+) -> Result<Vec<u8>, Refusal> {
+    match object.dispatch(ctx, method.name, input) {
+        Ok(WireReply::Ok(value)) => Ok(value),
+        Ok(WireReply::Err { message, .. }) => Err(Refusal::Application(message)),
+        Err(error) => Err(Refusal::Wire(error)),
+    }
 }
 
 fn no_fetch<T: DurableObject>() -> Error {

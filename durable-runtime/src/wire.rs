@@ -1,7 +1,8 @@
 //! The wire form of calls: what arguments and replies look like as bytes.
 //!
 //! A message is one format byte and then the values, one after the other in the order of the method's arguments:
-//! - *positional*: bincode 2 (little endian, variable-length integers), only for calls between equal builds.
+//! - *positional*: bincode 2 (little endian, variable-length integers), only where both sides agree on the method's
+//!   [shape], and only what keeps to it: see [`strict`].
 //! - *named*: MessagePack in which structs and variants carry their names, so that a program with newer types reads what an
 //!   older one has written, by serde's own rules. Everything that is stored has this form.
 //!
@@ -9,12 +10,21 @@
 //! then written as JSON: bare, without a format byte. See [`json`].
 //!
 //! Who reads a message sees by its first byte which it is. Invariants: a message of another format is refused, bytes left over are an error, a
-//! length is never trusted beyond [`MESSAGE_BYTES_MAX`], and a reply has the form of its arguments.
+//! length is never trusted beyond [`MESSAGE_BYTES_MAX`], and a reply has the form of its arguments, or the named one where
+//! it cannot be positional.
 
 #[cfg(feature = "json")]
 pub(crate) mod json;
+pub(crate) mod shape;
+mod strict;
+
+use std::cell::RefCell;
 
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::error::for_strangers;
+use shape::{MethodShape, Value};
+use strict::{Check, Checked};
 
 /// The largest message, in bytes: 32 MiB, as on Cloudflare.
 pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -46,6 +56,9 @@ pub enum WireError {
         /// Size of the message so far.
         bytes: usize,
     },
+    /// A value that a reader would misread in positional form: the named form is the way out.
+    #[error("cannot be written without names: {0}")]
+    NotPositional(String),
     /// A value that has no form in the message's format.
     #[error("cannot be written: {0}")]
     Encode(String),
@@ -75,6 +88,12 @@ pub enum WireError {
         /// Its Rust type, without paths.
         expected: String,
     },
+    /// An argument that the caller does not have, of a type that must be given.
+    #[error("the caller has no argument `{0}`, which the method needs")]
+    Lacks(String),
+    /// An argument that the method does not have.
+    #[error("the method has no argument `{0}`")]
+    Unexpected(String),
     /// The message goes on after its last value.
     #[error("{0} bytes are left over: caller and object do not agree on the arguments")]
     LeftOver(usize),
@@ -87,26 +106,70 @@ pub struct Encoder {
     bytes: Vec<u8>,
     /// The value in words, if it is an error.
     text: String,
+    /// Whether it is read by somebody who may not know how the object stores its data.
+    is_for_stranger: bool,
 }
 
 /// What an [`Encoder`] writes.
 #[derive(Clone, Copy, Debug)]
 enum Form {
-    Positional,
+    Positional {
+        shape: &'static MethodShape,
+        /// What comes next.
+        next: Value,
+    },
     Named,
     #[cfg(feature = "json")]
     Json,
 }
 
 impl Encoder {
-    /// An empty message in positional form.
-    pub fn new() -> Self {
-        Encoder { form: Form::Positional, bytes: vec![POSITIONAL], text: String::new() }
+    /// An empty message in positional form, for the arguments of a method of this shape. It takes
+    /// only what keeps to the shape: on [`WireError::NotPositional`] the message must be begun again in
+    /// [named](Self::named) form, as [`write`](Self::write) does.
+    pub fn positional(shape: &'static MethodShape) -> Self {
+        let form = Form::Positional { shape, next: Value::Argument(0) };
+        Encoder::with(form, vec![POSITIONAL])
     }
 
     /// An empty message in named form.
     pub fn named() -> Self {
-        Encoder { form: Form::Named, bytes: vec![NAMED], text: String::new() }
+        Encoder::with(Form::Named, vec![NAMED])
+    }
+
+    fn with(form: Form, bytes: Vec<u8>) -> Self {
+        Encoder { form, bytes, text: String::new(), is_for_stranger: false }
+    }
+
+    /// An empty message in the best form for a caller of the same shape.
+    pub fn agreed(shape: &'static MethodShape) -> Self {
+        if shape.fingerprint().is_some() { Self::positional(shape) } else { Self::named() }
+    }
+
+    /// Writes a whole message: in named form if it cannot be positional.
+    ///
+    /// # Errors
+    /// When a value cannot be written in either form.
+    pub fn write(
+        mut self,
+        values: impl Fn(&mut Self) -> Result<(), WireError>,
+    ) -> Result<Self, WireError> {
+        match values(&mut self) {
+            Err(WireError::NotPositional(_)) => {
+                let mut named = Encoder { is_for_stranger: self.is_for_stranger, ..Self::named() };
+                values(&mut named)?;
+                Ok(named)
+            }
+            written => written.map(|()| self),
+        }
+    }
+
+    /// Makes it a message that holds this value.
+    pub(crate) fn of(mut self, value: Value) -> Self {
+        if let Form::Positional { next, .. } = &mut self.form {
+            *next = value;
+        }
+        self
     }
 
     /// Appends one value.
@@ -114,11 +177,23 @@ impl Encoder {
     /// # Errors
     /// When `value` cannot be written in this form, or the message grows over [`MESSAGE_BYTES_MAX`].
     pub fn put<T: Serialize>(&mut self, value: &T) -> Result<(), WireError> {
+        if self.is_for_stranger {
+            return for_strangers(|| self.put_value(value));
+        }
+        self.put_value(value)
+    }
+
+    fn put_value<T: Serialize>(&mut self, value: &T) -> Result<(), WireError> {
         let out = &mut self.bytes;
-        let written = match self.form {
-            Form::Positional => bincode::serde::encode_into_std_write(value, out, config())
-                .map(|_| ())
-                .map_err(|error| error.to_string()),
+        let written = match &mut self.form {
+            Form::Positional { shape, next } => {
+                let value = (*next, value);
+                if let Value::Argument(place) = next {
+                    *place += 1;
+                }
+                put_positional(shape, value, out)?;
+                Ok(())
+            }
             Form::Named => put_named(value, out).map_err(|error| error.to_string()),
             #[cfg(feature = "json")]
             Form::Json => json::write(value, out).map_err(|error| error.to_string()),
@@ -146,16 +221,14 @@ impl Encoder {
     }
 }
 
-impl Default for Encoder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Reads the values of one message.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     source: Source<'a>,
+    /// Whether the reply is for somebody who may not know how the object stores its data.
+    is_of_stranger: bool,
+    /// What the reply may be written by.
+    shape: Option<&'static MethodShape>,
 }
 
 /// What a [`Decoder`] reads.
@@ -177,16 +250,29 @@ impl<'a> Decoder<'a> {
             _ if message.len() > MESSAGE_BYTES_MAX => {
                 Err(WireError::TooLarge { bytes: message.len() })
             }
-            [POSITIONAL, rest @ ..] => Ok(Decoder { source: Source::Positional(rest) }),
-            [NAMED, rest @ ..] => Ok(Decoder { source: Source::Named(rest) }),
+            [POSITIONAL, rest @ ..] => Ok(Self::from(Source::Positional(rest))),
+            [NAMED, rest @ ..] => Ok(Self::from(Source::Named(rest))),
             other => Err(WireError::UnknownFormat(other.first().copied())),
         }
+    }
+
+    /// Says that the caller has a method of the same shape, so that the reply to a positional message may be positional.
+    #[must_use]
+    pub fn agreed(mut self, shape: &'static MethodShape) -> Self {
+        self.shape = Some(shape);
+        self
     }
 
     /// Opens arguments that came as JSON: all that the method has, in its order.
     #[cfg(feature = "json")]
     pub fn json(arguments: &'a [json::Argument]) -> Self {
-        Decoder { source: Source::Json(arguments.iter()) }
+        Self::from(Source::Json(arguments.iter())).of_stranger()
+    }
+
+    /// The same message, from somebody who is not told how the object stores its data.
+    #[must_use]
+    pub fn of_stranger(self) -> Self {
+        Decoder { is_of_stranger: true, ..self }
     }
 
     /// Takes the next value.
@@ -215,7 +301,8 @@ impl<'a> Decoder<'a> {
         Ok(value)
     }
 
-    /// Ends the message, and begins the reply to it in the same form.
+    /// Ends the message, and begins the reply to it in the same form: a positional one if the caller is known
+    /// to [agree](Self::agreed) on the shape.
     ///
     /// # Errors
     /// When bytes are left over.
@@ -224,13 +311,35 @@ impl<'a> Decoder<'a> {
             Source::Positional(rest) | Source::Named(rest) if !rest.is_empty() => {
                 Err(WireError::LeftOver(rest.len()))
             }
-            Source::Positional(_) => Ok(Encoder::new()),
+            Source::Positional(_) => Ok(self.shape.map_or_else(Encoder::named, Encoder::agreed)),
             Source::Named(_) => Ok(Encoder::named()),
             #[cfg(feature = "json")]
-            Source::Json(_) => {
-                Ok(Encoder { form: Form::Json, bytes: Vec::new(), text: String::new() })
-            }
+            Source::Json(_) => Ok(Encoder::with(Form::Json, Vec::new())),
         }
+        .map(|reply| Encoder { is_for_stranger: self.is_of_stranger, ..reply })
+    }
+}
+
+impl<'a> From<Source<'a>> for Decoder<'a> {
+    fn from(source: Source<'a>) -> Self {
+        Decoder { source, shape: None, is_of_stranger: false }
+    }
+}
+
+fn put_positional<T: Serialize>(
+    shape: &MethodShape,
+    (place, value): (Value, &T),
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
+    let format =
+        shape.format(place).map_err(|reason| WireError::NotPositional(reason.to_owned()))?;
+    let deviation = RefCell::default();
+    let check = Check { graph: shape.graph(), format: Some(format), deviation: &deviation };
+    let written = bincode::serde::encode_into_std_write(Checked { value, check }, out, config());
+    match (deviation.into_inner(), written) {
+        (Some(deviation), _) => Err(WireError::NotPositional(deviation)),
+        (None, Err(error)) => Err(WireError::Encode(error.to_string())),
+        (None, Ok(_)) => Ok(()),
     }
 }
 
@@ -249,72 +358,33 @@ fn take_named<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), rmp_serde
     Ok((value, bytes.len() - rest.len()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What stands for `None` in named form.
+pub(crate) const NAMED_NONE: u8 = 0xc0;
 
-    fn message() -> Vec<u8> {
-        let mut out = Encoder::new();
-        out.put(&5_i64).unwrap();
-        out.put(&"hi").unwrap();
-        out.finish()
+/// The values of a message in named form, one by one.
+///
+/// # Errors
+/// When there are not `count` of them.
+pub(crate) fn split_named(message: &[u8], count: usize) -> Result<Vec<&[u8]>, WireError> {
+    let decode = |reason| WireError::Decode { expected: "a message by names", reason };
+    let [NAMED, rest @ ..] = message else {
+        return Err(WireError::UnknownFormat(message.first().copied()));
+    };
+    let (mut rest, mut values) = (rest, Vec::new());
+    for _ in 0..count {
+        let (_, used) =
+            take_named::<serde::de::IgnoredAny>(rest).map_err(|error| decode(error.to_string()))?;
+        let (value, after) = rest.split_at(used);
+        values.push(value);
+        rest = after;
     }
-
-    /// The stored form is a promise: it changes only together with the format byte.
-    #[test]
-    fn golden_message() {
-        assert_eq!(message(), [1, 10, 2, b'h', b'i']);
-        let mut out = Encoder::named();
-        out.put(&5_i64).unwrap();
-        out.put(&Point { x: 1, y: 2 }).unwrap();
-        assert_eq!(out.finish(), [2, 5, 0x82, 0xa1, b'x', 1, 0xa1, b'y', 2]);
-    }
-
-    #[derive(serde::Serialize)]
-    struct Point {
-        x: u8,
-        y: u8,
-    }
-
-    /// What a later program makes of the same thing.
-    #[derive(Debug, PartialEq, serde::Deserialize)]
-    struct NewPoint {
-        #[serde(default)]
-        z: u8,
-        y: u8,
-    }
-
-    #[test]
-    fn a_named_value_is_read_by_a_later_type() {
-        let mut out = Encoder::named();
-        out.put(&Point { x: 1, y: 2 }).unwrap();
-        out.put(&"next").unwrap();
-        let message = out.finish();
-        let mut input = Decoder::new(&message).unwrap();
-        assert_eq!(input.take::<NewPoint>(), Ok(NewPoint { z: 0, y: 2 }));
-        assert_eq!(input.take::<String>().as_deref(), Ok("next"));
-        input.finish().unwrap();
-    }
-
-    #[test]
-    fn values_come_back_in_order() {
-        let message = message();
-        let mut input = Decoder::new(&message).unwrap();
-        assert_eq!(input.take::<i64>(), Ok(5));
-        assert_eq!(input.take::<String>().as_deref(), Ok("hi"));
-        input.finish().unwrap();
-    }
-
-    #[test]
-    fn leftovers_foreign_formats_and_garbage_are_errors() {
-        let message = message();
-        let mut input = Decoder::new(&message).unwrap();
-        input.take::<i64>().unwrap();
-        assert_eq!(input.finish().unwrap_err(), WireError::LeftOver(3));
-        assert_eq!(Decoder::new(&[]).unwrap_err(), WireError::UnknownFormat(None));
-        assert_eq!(Decoder::new(&[9, 0]).unwrap_err(), WireError::UnknownFormat(Some(9)));
-        // A length of 2^40 bytes is refused before anything is allocated.
-        let huge = [1, 253, 0, 0, 0, 0, 0, 1, 0, 0];
-        assert!(Decoder::new(&huge).unwrap().take::<String>().is_err());
-    }
+    if rest.is_empty() { Ok(values) } else { Err(WireError::LeftOver(rest.len())) }
 }
+
+/// Whether a message can only be read by a method of the same shape.
+pub(crate) fn is_positional(message: &[u8]) -> bool {
+    message.first() == Some(&POSITIONAL)
+}
+
+#[cfg(test)]
+mod tests;

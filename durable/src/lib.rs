@@ -22,6 +22,14 @@
     not(feature = "http"),
     doc = "- `http` lets objects be reached over HTTP, with the feature `http`."
 )]
+#![cfg_attr(
+    feature = "client",
+    doc = "- [`Client`] calls objects on a server, with the feature `client`."
+)]
+#![cfg_attr(
+    not(feature = "client"),
+    doc = "- `Client` calls objects on a server, with the feature `client`."
+)]
 //! - [`guide`] says what to keep where, how to wait for the world, and what Workers' calls are called here.
 
 pub use durable_macros::{durable_object, migration};
@@ -29,6 +37,9 @@ pub use durable_macros::{durable_object, migration};
 pub use durable_runtime::__private;
 pub use durable_runtime::*;
 
+#[cfg(feature = "client")]
+#[doc(inline)]
+pub use durable_client::{self as client, Client};
 #[cfg(feature = "http")]
 #[doc(inline)]
 pub use durable_http as http;
@@ -59,6 +70,10 @@ pub mod guide {
     #[cfg(feature = "http")]
     #[doc = include_str!("../../docs/http.md")]
     pub mod http {}
+
+    #[cfg(all(feature = "client", feature = "http"))]
+    #[doc = include_str!("../../docs/remote.md")]
+    pub mod remote {}
 
     #[doc = include_str!("../../docs/messages.md")]
     pub mod messages {}

@@ -2,11 +2,13 @@
 
 mod cold;
 mod fleet;
+mod http;
 mod in_turn;
 mod increment;
 mod journal;
 mod memory;
 mod neighbour;
+mod remote;
 mod rpc;
 mod start;
 mod stock;
@@ -23,6 +25,8 @@ pub(crate) fn all() -> Vec<Row> {
         cold::rows(),
         neighbour::rows(),
         work::rows(),
+        remote::rows(),
+        http::rows(),
         websocket::rows(),
         memory::rows(),
         start::rows(),

@@ -134,14 +134,14 @@ fn expand_arm(method: &Method<'_>) -> TokenStream {
         }
     });
     let call = method.call(&object, &ctx);
-    let encoders = method.reply_functions("encode");
+    let [write_ok, write_error] = method.reply_functions("encode");
     quote_spanned! {method.place()=>
         #configuration
         #name => {
             #(#decode)*
             let #output = #private::Decoder::finish(#input)?;
             let #object = self;
-            #private::WireReply::write(#call, #output, #encoders)
+            #private::WireReply::write(#call, #output, #write_ok, #write_error)
         }
     }
 }

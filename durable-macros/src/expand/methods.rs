@@ -80,15 +80,18 @@ impl<'a> Method<'a> {
         let arguments = self.arguments.iter().map(|argument| {
             let Argument { shown, owned_type, is_optional, .. } = argument;
             let name = shown.unraw().to_string();
+            let trace = of_trait(owned_type, ["RpcArg", "trace"], private);
             quote! {
                 #private::ArgumentDescription {
                     name: #name,
                     is_optional: #is_optional,
                     schema: #private::schema_of!(#owned_type),
+                    trace: #trace,
                 }
             }
         });
         let (ok, error) = (&reply.ok, &reply.error);
+        let [trace_reply, trace_error] = self.reply_functions("trace");
         quote! {
             #private::MethodDescription {
                 info: #info,
@@ -96,6 +99,12 @@ impl<'a> Method<'a> {
                 arguments: &[#(#arguments),*],
                 reply: #private::schema_of!(#ok),
                 error: #private::schema_of!(#error),
+                trace_reply: #trace_reply,
+                trace_error: #trace_error,
+                shape_cell: || {
+                    static CELL: #private::ShapeCell = #private::ShapeCell::new();
+                    &CELL
+                },
             }
         }
     }
@@ -128,8 +137,9 @@ impl<'a> Method<'a> {
         }
     }
 
-    /// The functions that write value and error of the reply (`encode`) or read them (`decode`).
-    pub(super) fn reply_functions(&self, verb: &str) -> TokenStream {
+    /// The functions that write value and error of the reply (`encode`), read them (`decode`) or find out
+    /// what they look like (`trace`).
+    pub(super) fn reply_functions(&self, verb: &str) -> [TokenStream; 2] {
         let Method { private, reply, .. } = self;
         let ok = of_trait(&reply.ok, ["RpcReply", verb], private);
         let error = if reply.is_result {
@@ -138,7 +148,7 @@ impl<'a> Method<'a> {
             let never = internal(&format!("{verb}_never"));
             quote!(#private::#never)
         };
-        quote!(#ok, #error)
+        [ok, error]
     }
 
     /// Fails to compile, in our words, if the return type is a `Result` under another name.

@@ -111,7 +111,7 @@ fn expand_description(method: &Method<'_>) -> TokenStream {
             #write(#owned, #output)?;
         }
     });
-    let decoders = method.reply_functions("decode");
+    let [read_ok, read_error] = method.reply_functions("decode");
     quote_spanned! {method.place()=>
         #private::Method {
             info: #info,
@@ -120,7 +120,7 @@ fn expand_description(method: &Method<'_>) -> TokenStream {
                 #(#encode)*
                 ::core::result::Result::Ok(())
             },
-            decode: |#reply| #private::WireReply::read(#reply, #decoders),
+            decode: |#reply| #private::WireReply::read(#reply, #read_ok, #read_error),
         }
     }
 }

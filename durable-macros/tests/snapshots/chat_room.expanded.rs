@@ -266,6 +266,7 @@ impl ::durable::__private::DurableObject for ChatRoom {
                     schema: ::durable::__private::schema_of!(
                         < Author as ::durable::__private::RpcBorrow > ::Owned
                     ),
+                    trace: <<Author as ::durable::__private::RpcBorrow>::Owned as ::durable::__private::RpcArg>::trace,
                 },
                 ::durable::__private::ArgumentDescription {
                     name: "text",
@@ -273,6 +274,7 @@ impl ::durable::__private::DurableObject for ChatRoom {
                     schema: ::durable::__private::schema_of!(
                         < str as ::durable::__private::RpcBorrow > ::Owned
                     ),
+                    trace: <<str as ::durable::__private::RpcBorrow>::Owned as ::durable::__private::RpcArg>::trace,
                 },
             ],
             reply: ::durable::__private::schema_of!(
@@ -281,6 +283,18 @@ impl ::durable::__private::DurableObject for ChatRoom {
             error: ::durable::__private::schema_of!(
                 < Result < u64, PostError > as ::durable::__private::Fallible > ::Err
             ),
+            trace_reply: <<Result<
+                u64,
+                PostError,
+            > as ::durable::__private::Fallible>::Ok as ::durable::__private::RpcReply>::trace,
+            trace_error: <<Result<
+                u64,
+                PostError,
+            > as ::durable::__private::Fallible>::Err as ::durable::__private::RpcError>::trace,
+            shape_cell: || {
+                static CELL: ::durable::__private::ShapeCell = ::durable::__private::ShapeCell::new();
+                &CELL
+            },
         },
         #[cfg(feature = "search")]
         ::durable::__private::MethodDescription {
@@ -296,15 +310,23 @@ impl ::durable::__private::DurableObject for ChatRoom {
                     schema: ::durable::__private::schema_of!(
                         < [String] as ::durable::__private::RpcBorrow > ::Owned
                     ),
+                    trace: <<[String] as ::durable::__private::RpcBorrow>::Owned as ::durable::__private::RpcArg>::trace,
                 },
                 ::durable::__private::ArgumentDescription {
                     name: "type",
                     is_optional: true,
                     schema: ::durable::__private::schema_of!(Option < Kind >),
+                    trace: <Option<Kind> as ::durable::__private::RpcArg>::trace,
                 },
             ],
             reply: ::durable::__private::schema_of!(Vec < Post >),
             error: ::durable::__private::schema_of!(::core::convert::Infallible),
+            trace_reply: <Vec<Post> as ::durable::__private::RpcReply>::trace,
+            trace_error: ::durable::__private::trace_never,
+            shape_cell: || {
+                static CELL: ::durable::__private::ShapeCell = ::durable::__private::ShapeCell::new();
+                &CELL
+            },
         },
         ::durable::__private::MethodDescription {
             info: ::durable::__private::MethodInfo {
@@ -315,6 +337,12 @@ impl ::durable::__private::DurableObject for ChatRoom {
             arguments: &[],
             reply: ::durable::__private::schema_of!(Vec < ChatRoom >),
             error: ::durable::__private::schema_of!(::core::convert::Infallible),
+            trace_reply: <Vec<ChatRoom> as ::durable::__private::RpcReply>::trace,
+            trace_error: ::durable::__private::trace_never,
+            shape_cell: || {
+                static CELL: ::durable::__private::ShapeCell = ::durable::__private::ShapeCell::new();
+                &CELL
+            },
         },
     ];
     const MIGRATIONS: &'static [::durable::__private::MigrationInfo] = &[

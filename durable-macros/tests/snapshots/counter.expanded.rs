@@ -169,6 +169,7 @@ impl ::durable::__private::DurableObject for Counter {
                     name: "by",
                     is_optional: false,
                     schema: ::durable::__private::schema_of!(i64),
+                    trace: <i64 as ::durable::__private::RpcArg>::trace,
                 },
             ],
             reply: ::durable::__private::schema_of!(
@@ -177,6 +178,16 @@ impl ::durable::__private::DurableObject for Counter {
             error: ::durable::__private::schema_of!(
                 < Result < i64 > as ::durable::__private::Fallible > ::Err
             ),
+            trace_reply: <<Result<
+                i64,
+            > as ::durable::__private::Fallible>::Ok as ::durable::__private::RpcReply>::trace,
+            trace_error: <<Result<
+                i64,
+            > as ::durable::__private::Fallible>::Err as ::durable::__private::RpcError>::trace,
+            shape_cell: || {
+                static CELL: ::durable::__private::ShapeCell = ::durable::__private::ShapeCell::new();
+                &CELL
+            },
         },
         ::durable::__private::MethodDescription {
             info: ::durable::__private::MethodInfo {
@@ -191,6 +202,16 @@ impl ::durable::__private::DurableObject for Counter {
             error: ::durable::__private::schema_of!(
                 < Result < i64 > as ::durable::__private::Fallible > ::Err
             ),
+            trace_reply: <<Result<
+                i64,
+            > as ::durable::__private::Fallible>::Ok as ::durable::__private::RpcReply>::trace,
+            trace_error: <<Result<
+                i64,
+            > as ::durable::__private::Fallible>::Err as ::durable::__private::RpcError>::trace,
+            shape_cell: || {
+                static CELL: ::durable::__private::ShapeCell = ::durable::__private::ShapeCell::new();
+                &CELL
+            },
         },
     ];
     const MIGRATIONS: &'static [::durable::__private::MigrationInfo] = &[

@@ -6,13 +6,14 @@
 //! A task that user code spawns by itself has no chain: there the gate's limit ends the wait.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::DurableObject;
 use crate::gate::{Barrier, Unconfirmed};
 use crate::id::Identity;
 use crate::instance::Object;
 use crate::instance::mailbox::GateId;
+use crate::remote::{CHAIN_MAX, ChainLink};
 
 tokio::task_local! {
     static CHAIN: Arc<Link>;
@@ -24,16 +25,59 @@ pub(crate) type Chain = Option<Arc<Link>>;
 /// A handler, a background future or a gate.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// The address of its node.
-    node: usize,
-    class: &'static str,
-    identity: Arc<Identity>,
+    who: Who,
     /// The gate that it holds closed.
     gate: Option<GateId>,
     /// Who waits for it.
     parent: Chain,
     /// What it has not confirmed.
     unconfirmed: Arc<Unconfirmed>,
+}
+
+/// Whose handler, background future or gate a link is.
+#[derive(Debug)]
+enum Who {
+    /// Of an object of the node with this address.
+    Object { node: usize, class: &'static str, identity: Arc<Identity> },
+    /// Of an object whose call came from another process, in words.
+    Away(String),
+}
+
+/// The longest text that a link is called by in another process, in bytes.
+const LABEL_BYTES_MAX: usize = 200;
+
+/// Tells this process from all others, so that a gate is known when its chain comes back.
+static PROCESS: LazyLock<u64> = LazyLock::new(|| getrandom::u64().unwrap_or_default());
+
+/// The chain of the task that runs, to go along with a call that leaves the process; the innermost link first.
+pub(crate) fn outgoing() -> Vec<ChainLink> {
+    let Some(innermost) = current() else { return Vec::new() };
+    let links = innermost.ancestors().take(CHAIN_MAX);
+    links
+        .map(|link| {
+            let mut label = link.label();
+            label.truncate(label.floor_char_boundary(LABEL_BYTES_MAX));
+            ChainLink { label, gate: link.gate.map(|gate| (*PROCESS, gate.number())) }
+        })
+        .collect()
+}
+
+/// The chain that came with a call from another process.
+pub(crate) fn arrived(links: Vec<ChainLink>) -> Chain {
+    links.into_iter().take(CHAIN_MAX).rfold(None, |parent, link| {
+        let gate = link.gate.filter(|(process, _)| process == &*PROCESS);
+        let gate = gate.map(|(_, number)| GateId::from_number(number));
+        let who = Who::Away(link.label);
+        Some(Arc::new(Link { who, gate, parent, unconfirmed: Arc::default() }))
+    })
+}
+
+/// Runs a future on behalf of a chain.
+pub(crate) async fn continued<F: Future>(chain: Chain, future: F) -> F::Output {
+    match chain {
+        Some(link) => CHAIN.scope(link, future).await,
+        None => future.await,
+    }
 }
 
 /// The chain of the task that runs.
@@ -58,7 +102,7 @@ pub(crate) async fn scope<F: Future>(link: Link, future: F) -> F::Output {
 
 /// Whether this task works for an object of the node with this address.
 pub(crate) fn is_within(node: usize) -> bool {
-    current().is_some_and(|link| link.ancestors().any(|link| link.node == node))
+    current().is_some_and(|link| link.ancestors().any(|link| link.is_of(node)))
 }
 
 /// If somebody in this task's chain holds one of these gates of an object: the way from there back to it, such as
@@ -84,7 +128,12 @@ impl Link {
         unconfirmed: Arc<Unconfirmed>,
     ) -> Self {
         let (node, identity) = (object.node().address(), Arc::clone(object.identity()));
-        Link { node, class: T::CLASS, identity, gate: None, parent, unconfirmed }
+        let who = Who::Object { node, class: T::CLASS, identity };
+        Link { who, gate: None, parent, unconfirmed }
+    }
+
+    fn is_of(&self, address: usize) -> bool {
+        matches!(self.who, Who::Object { node, .. } if node == address)
     }
 
     /// The code behind a gate of `object`. What it sends out waits for what the handler has not confirmed
@@ -106,7 +155,10 @@ impl Link {
     }
 
     fn label(&self) -> String {
-        label(self.class, &self.identity)
+        match &self.who {
+            Who::Object { class, identity, .. } => label(class, identity),
+            Who::Away(label) => label.clone(),
+        }
     }
 }
 

@@ -30,6 +30,15 @@ impl GateId {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         GateId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The gate that had this number when it went out of the process.
+    pub(crate) fn from_number(number: u64) -> Self {
+        GateId(number)
+    }
 }
 
 #[derive(Debug)]

@@ -6,7 +6,8 @@
 //!   a caller; an instance that was dropped because its turn was undone is made anew by whoever runs next.
 //! - A closed database before the next one is opened: eviction gives its seat back only after
 //!   the instance is gone.
-//! - After a reset nothing of before goes on: no turn commits, no handler is polled, nobody waits.
+//! - After a reset nothing of before goes on: no turn commits, no handler is polled, nobody waits, and
+//!   no socket stays connected.
 
 pub(crate) mod alarm;
 pub(crate) mod chain;
@@ -286,23 +287,26 @@ impl<T: DurableObject> Object<T> {
         }
     }
 
-    /// Starts over: drops what is not committed, the instance, handlers, background futures and gates, and
-    /// tells all who wait.
+    /// Starts over: drops what is not committed, the instance, handlers, background futures, gates and the connections
+    /// of sockets, and tells all who wait.
     pub(crate) fn reset(self: &Arc<Self>, reason: &Arc<str>) {
         self.end_session(&self.session(), reason);
     }
 
     /// Resets the object, unless it was since this session.
     pub(crate) fn end_session(self: &Arc<Self>, session: &Arc<Session>, reason: &Arc<str>) {
-        let (jobs, idle) = {
+        let ((jobs, idle), sockets) = {
             let mut mailbox = self.mailbox.lock();
             if session.is_over() {
                 return;
             }
             session.over.set(reason);
             *self.session.lock() = Arc::default();
-            mailbox.reset()
+            // At a shutdown they are closed instead. Under the lock, since the next session may have sockets of its own.
+            let sockets = self.node.cut.reason().is_none().then(|| self.sockets.take_all());
+            (mailbox.reset(), sockets)
         };
+        drop(sockets);
         self.meters().resets.increment(1);
         event!(warn, self.identity, reason = &**reason, "an object was reset");
         session.over.wake();

@@ -149,7 +149,7 @@ impl<T: DurableObject> AnyClass for Class<T> {
     }
 
     fn drop_sockets(&self) {
-        self.objects().iter().for_each(|object| object.sockets.drop_all());
+        self.objects().iter().for_each(|object| drop(object.sockets.take_all()));
     }
 
     #[cfg(feature = "testing")]

@@ -18,7 +18,7 @@ use crate::instance::Live;
 use crate::instance::events::{event, note};
 use crate::instance::watch::OnPost;
 use crate::observe::turns::{self, ObservedTurn, Waiting};
-use crate::rpc::{Access, Method, MethodInfo, WireReply};
+use crate::rpc::{Access, Method, MethodDescription, MethodInfo, WireReply};
 use crate::wire::{Decoder, Encoder, WireError};
 use crate::{Context, DurableObject, Error, ErrorKind};
 
@@ -75,13 +75,27 @@ pub(crate) trait Invocation<T: DurableObject, R, E>: Send {
     /// The method's name, for errors and events.
     fn method(&self) -> &'static str;
     fn access(&self) -> Access;
+    /// Writes the arguments into a message.
+    fn write_arguments(&self, _: Encoder) -> Result<Vec<u8>, WireError> {
+        Err(WireError::UnknownMethod(self.method().to_owned()))
+    }
+    /// Reads the reply to such a message.
+    fn read_reply(&self, _: &WireReply) -> Result<Result<R, E>, WireError> {
+        Err(WireError::UnknownMethod(self.method().to_owned()))
+    }
     /// The arguments in the form in which they are stored.
     fn store_arguments(&self) -> crate::Result<Vec<u8>> {
-        let text = format!(
-            "`{}` is no business method, and only calls of those can be sent",
-            self.method()
-        );
-        Err(Error::new(ErrorKind::Invalid, text))
+        self.write_arguments(Encoder::named()).map_err(|error| {
+            let method = self.method();
+            if let WireError::UnknownMethod(_) = error {
+                let text = format!(
+                    "`{method}` is no business method, and only calls of those can be sent"
+                );
+                return Error::new(ErrorKind::Invalid, text);
+            }
+            let text = format!("the arguments of `{method}` cannot be stored: {error}");
+            Error::new(ErrorKind::Encoding, text)
+        })
     }
     fn invoke(self: Box<Self>, object: &mut T, ctx: &Context<T>, form: Form) -> Result<R, Stop<E>>;
 }
@@ -105,13 +119,13 @@ where
         self.method.info.access
     }
 
-    fn store_arguments(&self) -> crate::Result<Vec<u8>> {
-        let mut message = Encoder::named();
-        (self.method.encode)(&self.arguments, &mut message).map_err(|error| {
-            let text = format!("the arguments of `{}` cannot be stored: {error}", self.method());
-            Error::new(ErrorKind::Encoding, text)
-        })?;
-        Ok(message.finish())
+    fn write_arguments(&self, message: Encoder) -> Result<Vec<u8>, WireError> {
+        let written = message.write(|message| (self.method.encode)(&self.arguments, message))?;
+        Ok(written.finish())
+    }
+
+    fn read_reply(&self, reply: &WireReply) -> Result<Result<R, E>, WireError> {
+        (self.method.decode)(reply)
     }
 
     fn invoke(self: Box<Self>, object: &mut T, ctx: &Context<T>, form: Form) -> Result<R, Stop<E>> {
@@ -132,11 +146,13 @@ fn through_wire<T: DurableObject, A, R, E>(
     object: &mut T,
     ctx: &Context<T>,
 ) -> Result<Result<R, E>, WireError> {
-    let mut message = Encoder::new();
-    (method.encode)(arguments, &mut message)?;
+    let name = method.info.name;
+    let unknown = || WireError::UnknownMethod(name.to_owned());
+    let shape = MethodDescription::of::<T>(name).ok_or_else(unknown)?.shape();
+    let message = Encoder::agreed(shape).write(|message| (method.encode)(arguments, message))?;
     let message = message.finish();
-    let mut input = Decoder::new(&message)?;
-    let reply: WireReply = object.dispatch(ctx, method.info.name, &mut input)?;
+    let mut input = Decoder::new(&message)?.agreed(shape);
+    let reply: WireReply = object.dispatch(ctx, name, &mut input)?;
     (method.decode)(&reply)
 }
 

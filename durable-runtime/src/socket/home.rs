@@ -1,8 +1,8 @@
 //! Calling an object's handlers for what happens to its sockets.
 //!
 //! Guarantees:
-//! - An event is one turn, or is started by one. Its handler runs at most once; when the object cannot be reached, because it was reset
-//!   or its queue is full, it is tried again.
+//! - An event is one turn, or is started by one. Its handler runs at most once; when the object cannot be reached, because its constructor
+//!   fails or its queue is full, it is tried again. A reset forgets the events with their sockets.
 //! - What a handler returns, or that it panics, goes to the log; the socket stays as it is.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::message::{Close, Message, SocketError};
 use super::set::restart;
 use super::shared::{Held, Shared};
 use super::{Sockets, WebSocket};
+use crate::activity::waiting;
 use crate::call::CallError;
 use crate::gate::{Passage, Unconfirmed};
 use crate::id::Identity;
@@ -47,6 +48,7 @@ pub(crate) trait Home: Send + Sync {
     fn label(&self) -> String;
     /// Handles a message: done when its turn is over. `None` if the class has no handler, as below.
     fn on_message(self: Arc<Self>, socket: Arc<Shared>, message: Message) -> Option<BoxFuture<()>>;
+    /// Handles the end: done when the handler is, an async one too.
     fn on_close(self: Arc<Self>, socket: Arc<Shared>, close: Close) -> Option<BoxFuture<()>>;
     fn on_error(self: Arc<Self>, socket: Arc<Shared>, error: SocketError) -> Option<BoxFuture<()>>;
 }
@@ -74,22 +76,31 @@ impl<T: DurableObject> Home for Object<T> {
 
     fn on_message(self: Arc<Self>, socket: Arc<Shared>, message: Message) -> Option<BoxFuture<()>> {
         let handler = T::HANDLERS.websocket_message?;
-        Some(Box::pin(raise(self, "websocket_message", handler, socket, message)))
+        Some(Box::pin(raise(self, "websocket_message", handler, socket, message, Until::Begun)))
     }
 
     fn on_close(self: Arc<Self>, socket: Arc<Shared>, close: Close) -> Option<BoxFuture<()>> {
         let handler = T::HANDLERS.websocket_close?;
-        Some(Box::pin(raise(self, "websocket_close", handler, socket, close)))
+        Some(Box::pin(raise(self, "websocket_close", handler, socket, close, Until::Done)))
     }
 
     fn on_error(self: Arc<Self>, socket: Arc<Shared>, error: SocketError) -> Option<BoxFuture<()>> {
         let handler = T::HANDLERS.websocket_error?;
-        Some(Box::pin(raise(self, "websocket_error", handler, socket, error)))
+        Some(Box::pin(raise(self, "websocket_error", handler, socket, error, Until::Begun)))
     }
 }
 
 type EventHandler<T, A> = Handler<T, (WebSocket, A), ()>;
 type AsyncHandler<T, A> = fn(Handle<T>, (WebSocket, A)) -> BoxFuture<crate::Result<()>>;
+
+/// How long an event keeps what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// Until its turn is over: an async handler has begun then.
+    Begun,
+    /// Until its handler has ended.
+    Done,
+}
 
 /// Runs a handler, or begins to.
 async fn raise<T: DurableObject, A: Send + 'static>(
@@ -98,15 +109,27 @@ async fn raise<T: DurableObject, A: Send + 'static>(
     handler: EventHandler<T, A>,
     socket: Arc<Shared>,
     what: A,
+    until: Until,
 ) {
     // The turn takes it: what is still there afterwards had no turn.
     let slot = Arc::new(Mutex::new(Some(what)));
     let mut attempt = 0;
     loop {
-        let call = call(&object, method, &handler, &socket, &slot);
-        let Err(failure) = call.passing(Passage::Unconfirmed(Vec::new())).await else { return };
+        // Nothing is sent: it is dropped.
+        let (alive, ended) = oneshot::channel();
+        let call = call(&object, method, &handler, &socket, &slot, alive);
+        let Err(failure) = call.passing(Passage::Unconfirmed(Vec::new())).await else {
+            if until == Until::Done {
+                let _ = waiting(ended).await;
+            }
+            return;
+        };
         if slot.lock().is_none() {
             return log(&object, method, &failure);
+        }
+        if !object.sockets.contains(socket.id) {
+            // The object was reset, and has forgotten it.
+            return;
         }
         let wait = match failure {
             CallError::ShutDown => return socket.close(Held::No, restart()),
@@ -138,6 +161,7 @@ fn call<T: DurableObject, A: Send + 'static>(
     handler: &EventHandler<T, A>,
     socket: &Arc<Shared>,
     slot: &Arc<Mutex<Option<A>>>,
+    alive: oneshot::Sender<()>,
 ) -> Call<T, (), Error> {
     let identity = Object::identity(object);
     let id = ObjectId::new(identity.id, identity.name.get().cloned());
@@ -153,19 +177,20 @@ fn call<T: DurableObject, A: Send + 'static>(
         }),
         Handler::Async(handler) => stub.turn(method, move |_, ctx| {
             let what = take()?;
-            start(ctx, method, handler, socket, what);
+            start(ctx, method, handler, socket, what, alive);
             Ok(())
         }),
     }
 }
 
-/// Has an async handler run once this turn is committed.
+/// Has an async handler run once this turn is committed, and drops `alive` when it has ended.
 fn start<T: DurableObject, A>(
     ctx: &Context<T>,
     method: &'static str,
     handler: AsyncHandler<T, A>,
     socket: WebSocket,
     what: A,
+    alive: oneshot::Sender<()>,
 ) {
     let unconfirmed = Arc::<Unconfirmed>::default();
     let handle = ctx.handle().remembering(&unconfirmed);
@@ -178,6 +203,7 @@ fn start<T: DurableObject, A>(
         let (sender, _) = oneshot::channel();
         let logs = Arc::clone(&object);
         let logged: BoxFuture<()> = Box::pin(async move {
+            let _alive = alive;
             if let Err(error) = handler.await {
                 log(&logs, method, &CallError::Application(error));
             }

@@ -3,10 +3,12 @@
 //! The guarantees:
 //! - **Nothing leaves before it is durable.** What a turn does to sockets (accepting, sending, closing, attaching) is a part
 //!   of it: kept back until its commit, dropped with it, and a frame is written only when the turn is durable.
-//! - **Sockets belong to the object, not to its instance.** They outlive evictions and resets; the next frame wakes the object.
+//! - **Sockets belong to the object, not to its instance.** They outlive evictions and turns that are undone; the next frame wakes the object.
+//!   Only a reset drops them: it starts the object over.
 //! - **In order.** Frames of one socket are handled one after the other, and the next is read only when the turn of the one before is
 //!   over: that is the back-pressure. What is sent is written in the order of its turns.
-//! - **Exactly one close event per socket**, whoever closes first and however the connection ends; none at the end of the process.
+//! - **Exactly one close event per socket**, whoever closes first and however the connection ends; none when it is the object that
+//!   ends: at a reset, and with the process.
 //!
 //! The parts: [`line`] decides what one socket writes, and which event it raises; [`shared`] is a socket as its users share
 //! it; [`set`] has those of one object; [`changes`] keeps what the turn does that runs; [`home`] calls the handlers;

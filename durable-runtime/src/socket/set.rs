@@ -1,4 +1,5 @@
-//! The sockets of one object. They belong to the object, not to its instance, so they outlive evictions and resets.
+//! The sockets of one object. They belong to the object, not to its instance, so they outlive evictions; a reset
+//! forgets them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +40,10 @@ impl Sockets {
         inner.open.values().filter(wanted).cloned().collect()
     }
 
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.0.lock().open.contains_key(&id)
+    }
+
     pub(super) fn insert(&self, socket: Arc<Shared>) {
         socket.meters.open.increment(1);
         self.0.lock().open.insert(socket.id, socket);
@@ -68,11 +73,21 @@ impl Sockets {
         }
     }
 
-    /// Drops all connections, as if the process had ended.
-    pub(crate) fn drop_all(&self) {
-        for socket in self.list(None) {
-            let _ = socket.lose("the runtime is gone");
-            self.remove(socket.id);
+    /// Forgets all sockets. Their connections are gone when what this gives is dropped, which must not be under a lock.
+    pub(crate) fn take_all(&self) -> Forgotten {
+        Forgotten(std::mem::take(&mut self.0.lock().open))
+    }
+}
+
+/// Sockets that their object does not have any more: their connections are dropped with this, without a close frame, and
+/// nobody is told.
+#[derive(Debug)]
+pub(crate) struct Forgotten(BTreeMap<u64, Arc<Shared>>);
+
+impl Drop for Forgotten {
+    fn drop(&mut self) {
+        for socket in self.0.values() {
+            let _ = socket.lose("its object has forgotten it");
         }
     }
 }

@@ -51,8 +51,9 @@ impl Tags for Vec<String> {
 /// When there are too many, or one is too long.
 pub(super) fn checked(tags: impl Tags) -> Result<Box<[Box<str>]>> {
     let over = |text: String| Err(Error::new(ErrorKind::Limit, text));
-    let mut kept: Vec<Box<str>> = Vec::new();
+    let (mut given, mut kept) = (0, Vec::<Box<str>>::new());
     for tag in tags.each() {
+        given += 1;
         let tag = tag.as_ref();
         let bytes = tag.len();
         if bytes > SOCKET_TAG_BYTES_MAX {
@@ -64,10 +65,9 @@ pub(super) fn checked(tags: impl Tags) -> Result<Box<[Box<str>]>> {
             kept.push(tag.into());
         }
     }
-    if kept.len() > SOCKET_TAGS_MAX {
+    if given > SOCKET_TAGS_MAX {
         return over(format!(
-            "a WebSocket has {} tags, over the limit of {SOCKET_TAGS_MAX}",
-            kept.len()
+            "a WebSocket is given {given} tags, over the limit of {SOCKET_TAGS_MAX}"
         ));
     }
     Ok(kept.into_boxed_slice())
@@ -82,6 +82,12 @@ mod tests {
         let tags = checked(["b", "a", "b", ""]).unwrap();
         assert_eq!(&*tags, ["b".into(), "a".into(), "".into()]);
         assert_eq!(checked([]).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn one_that_comes_again_counts() {
+        assert!(checked(vec!["same"; 10]).is_ok());
+        assert!(checked(vec!["same"; 11]).unwrap_err().message().contains("11 tags"));
     }
 
     #[test]

@@ -19,13 +19,17 @@ use crate::{Error, ErrorKind, Result};
 
 /// A client's end of a WebSocket, in the test's process: see [`TestRuntime::connect`](super::TestRuntime::connect).
 ///
-/// It answers pings and close frames by itself, as a browser does. What it sends and what is sent to it is carried by the runtime's own tasks, so
+/// It answers pings and close frames by itself, as a browser does, and takes a close code that is none for a broken frame, to be
+/// answered with 1002. What it sends and what is sent to it is carried by the runtime's own tasks, so
 /// [`settle`](super::TestRuntime::settle) waits until it has arrived. It needs no `close`: dropped, it is as a tab that was shut.
 pub struct TestSocket {
     wire: Arc<Wire>,
     patience: Duration,
     real_time: Time,
 }
+
+/// The code with which a broken frame is answered.
+const BROKEN: u16 = 1002;
 
 /// What is on its way between both ends.
 #[derive(Default)]
@@ -34,7 +38,7 @@ struct Wire(Mutex<State>);
 #[derive(Default)]
 struct State {
     /// From the client to the object.
-    up: VecDeque<Incoming>,
+    up: VecDeque<Up>,
     /// The client sends nothing any more.
     is_up_over: bool,
     up_waker: Option<Waker>,
@@ -45,6 +49,15 @@ struct State {
     down_waker: Vec<Waker>,
     has_sent_close: bool,
     answers_pings: bool,
+    pings_sent: u64,
+    /// How many of them the transport has answered.
+    pongs: u64,
+}
+
+/// What the client sends.
+enum Up {
+    Frame(Incoming),
+    Ping,
 }
 
 impl State {
@@ -72,7 +85,24 @@ impl TestSocket {
 
     /// Sends a message. After the end of the connection it goes nowhere.
     pub fn send(&self, message: impl Into<Message>) {
-        self.wire.push(Incoming::Message(message.into()));
+        self.wire.push(Up::Frame(Incoming::Message(message.into())));
+    }
+
+    /// Sends a ping, and waits for the pong. It is the transport that answers, once it has read what was sent before: the object
+    /// never hears of it.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Invalid`] when the connection has ended, with the code and the reason.
+    /// - [`ErrorKind::TimedOut`] when no pong comes within ten real seconds.
+    pub async fn ping(&self) -> Result<()> {
+        let number = {
+            let mut state = self.wire.0.lock();
+            state.pings_sent += 1;
+            state.pings_sent
+        };
+        self.wire.push(Up::Ping);
+        let pong = self.next(move |state| (state.pongs >= number).then_some(()));
+        self.patiently(pong, "no pong has come").await?
     }
 
     /// The next message from the object; waits for it.
@@ -81,19 +111,7 @@ impl TestSocket {
     /// - [`ErrorKind::Invalid`] when the connection has ended, with the code and the reason: see [`closed`](TestSocket::closed).
     /// - [`ErrorKind::TimedOut`] when none comes within ten real seconds.
     pub async fn recv(&self) -> Result<Message> {
-        let next = poll_fn(|task| {
-            let mut state = self.wire.0.lock();
-            if let Some(message) = state.down.pop_front() {
-                return Poll::Ready(Ok(message));
-            }
-            if let Some(close) = &state.close {
-                let Close { code, reason, .. } = close;
-                let text = format!("the WebSocket is closed: {code} {reason}");
-                return Poll::Ready(Err(Error::new(ErrorKind::Invalid, text)));
-            }
-            state.down_waker.push(task.waker().clone());
-            Poll::Pending
-        });
+        let next = self.next(|state| state.down.pop_front());
         self.patiently(next, "no message has come").await?
     }
 
@@ -106,7 +124,7 @@ impl TestSocket {
     pub fn close(&self, code: impl Into<Option<u16>>, reason: &str) {
         self.wire.0.lock().has_sent_close = true;
         let frame = CloseFrame { code: code.into(), reason: reason.to_owned() };
-        self.wire.push(Incoming::Close(frame));
+        self.wire.push(Up::Frame(Incoming::Close(frame)));
     }
 
     /// Drops the connection, without a close frame.
@@ -124,7 +142,8 @@ impl TestSocket {
         self.wire.0.lock().close.is_some()
     }
 
-    /// Waits for the end of the connection, and gives the close frame of the object; code 1006 if there was none.
+    /// Waits for the end of the connection, and gives the close frame of the object; code 1006 if there was none, and 1002, not clean,
+    /// if it was broken.
     ///
     /// # Errors
     /// [`ErrorKind::TimedOut`] when it has not ended within ten real seconds.
@@ -138,6 +157,26 @@ impl TestSocket {
             Poll::Pending
         });
         self.patiently(closed, "the WebSocket has not closed").await
+    }
+
+    /// Waits for what `take` finds.
+    fn next<R>(
+        &self,
+        mut take: impl FnMut(&mut State) -> Option<R>,
+    ) -> impl Future<Output = Result<R>> {
+        poll_fn(move |task| {
+            let mut state = self.wire.0.lock();
+            if let Some(found) = take(&mut state) {
+                return Poll::Ready(Ok(found));
+            }
+            if let Some(close) = &state.close {
+                let Close { code, reason, .. } = close;
+                let text = format!("the WebSocket is closed: {code} {reason}");
+                return Poll::Ready(Err(Error::new(ErrorKind::Invalid, text)));
+            }
+            state.down_waker.push(task.waker().clone());
+            Poll::Pending
+        })
     }
 
     async fn patiently<F: Future>(&self, future: F, failed: &str) -> Result<F::Output> {
@@ -166,7 +205,7 @@ impl fmt::Debug for TestSocket {
 }
 
 impl Wire {
-    fn push(&self, frame: Incoming) {
+    fn push(&self, frame: Up) {
         let waker = {
             let mut state = self.0.lock();
             if !state.is_up_over {
@@ -202,17 +241,31 @@ impl Wire {
                 Outgoing::Binary(bytes) => state.down.push_back(Message::Binary(bytes)),
                 Outgoing::Ping => answer = state.answers_pings.then_some(Incoming::Heartbeat),
                 Outgoing::Close(frame) => {
-                    state.close.get_or_insert_with(|| Close::clean(&frame));
+                    let (close, close_answer) = understood(&frame);
+                    state.close.get_or_insert(close);
                     let is_first = !std::mem::replace(&mut state.has_sent_close, true);
-                    answer = is_first.then(|| Incoming::Close(frame.answer()));
+                    answer = is_first.then_some(Incoming::Close(close_answer));
                 }
             }
             (answer, std::mem::take(&mut state.down_waker))
         };
         if let Some(answer) = answer {
-            self.push(answer);
+            self.push(Up::Frame(answer));
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// What a client takes a close frame for, and how it answers.
+fn understood(frame: &CloseFrame) -> (Close, CloseFrame) {
+    match frame.code {
+        // Those from 1015 on stand for nothing yet, or never in a frame; an object may send some of them all the same.
+        Some(code @ (..1000 | 1004..=1006 | 1015..3000 | 5000..)) => {
+            let reason = format!("{code} is no close code");
+            let close = Close { code: BROKEN, reason, was_clean: false };
+            (close, CloseFrame::of_runtime(BROKEN, ""))
+        }
+        _ => (Close::clean(frame), frame.answer()),
     }
 }
 
@@ -225,7 +278,14 @@ impl Stream for End {
     fn poll_next(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Incoming>> {
         let mut state = self.0.0.lock();
         match state.up.pop_front() {
-            Some(frame) => Poll::Ready(Some(frame)),
+            Some(Up::Frame(frame)) => Poll::Ready(Some(frame)),
+            Some(Up::Ping) => {
+                state.pongs += 1;
+                let wakers = std::mem::take(&mut state.down_waker);
+                drop(state);
+                wakers.into_iter().for_each(Waker::wake);
+                Poll::Ready(Some(Incoming::Heartbeat))
+            }
             None if state.is_up_over => Poll::Ready(None),
             None => {
                 state.up_waker = Some(task.waker().clone());

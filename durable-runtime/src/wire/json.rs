@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserializer, Serialize, forward_to_deserialize_any};
 
 use super::WireError;
-use crate::error::for_strangers;
+use super::shape::short_name;
 
 /// One argument of a method, and what the caller gave for it.
 #[derive(Clone, Debug)]
@@ -34,15 +34,6 @@ pub enum Given {
     Text(Box<str>),
     /// Nothing. An `Option` is `None` then, as for a field that is left out.
     Nothing,
-}
-
-/// Why a call by JSON gave no value, if it was not the runtime's doing.
-#[derive(Clone, Debug)]
-pub enum Refusal {
-    /// The method's own error, as JSON.
-    Application(Vec<u8>),
-    /// Arguments that do not fit, or a reply that cannot be written.
-    Wire(WireError),
 }
 
 pub(super) fn read<T: DeserializeOwned>(argument: &Argument) -> Result<T, WireError> {
@@ -67,7 +58,7 @@ pub(super) fn read<T: DeserializeOwned>(argument: &Argument) -> Result<T, WireEr
 }
 
 pub(super) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    for_strangers(|| serde_json::to_writer(out, value))
+    serde_json::to_writer(out, value)
 }
 
 /// What stands for a field that is left out: `None`, and for other types an error.
@@ -88,25 +79,6 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for Missing<E> {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
         unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
-}
-
-/// `Option<String>` for `core::option::Option<alloc::string::String>`.
-fn short_name(full: &str) -> String {
-    let mut short = String::with_capacity(full.len());
-    let mut word_begins = 0;
-    let mut rest = full.chars().peekable();
-    while let Some(letter) = rest.next() {
-        if letter == ':' && rest.peek() == Some(&':') {
-            rest.next();
-            short.truncate(word_begins);
-            continue;
-        }
-        short.push(letter);
-        if !letter.is_alphanumeric() && letter != '_' {
-            word_begins = short.len();
-        }
-    }
-    short
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! [`Step::NotYet`] or [`Action::NotYet`], and nothing else is passed over.
 
 mod read;
+mod sockets;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::{Error, Result, ids};
+
+pub(crate) use sockets::{ClientStep, CloseArguments, Offer, SocketAction, SocketScript, ops_in};
 
 /// A file of cases.
 #[derive(Debug, Deserialize)]
@@ -53,7 +56,14 @@ pub enum Step {
     },
     /// Operations on ids.
     Ids(Vec<Json>),
-    /// Says what an object does by itself: its alarm and its constructor.
+    /// Something that a client of a WebSocket does.
+    Client {
+        /// Which client of the case.
+        client: String,
+        /// What it does.
+        step: ClientStep,
+    },
+    /// Says what an object does by itself: its alarm, its constructor and the handlers of its sockets.
     Script {
         /// Which object of the case.
         object: String,
@@ -150,6 +160,9 @@ pub struct Script {
     /// What its constructor does.
     #[serde(rename = "ctor")]
     pub(crate) constructor: Option<Constructor>,
+    /// What its handlers of sockets do.
+    #[serde(rename = "ws", default)]
+    pub(crate) sockets: SocketScript,
 }
 
 /// What a constructor does.
@@ -302,6 +315,8 @@ pub enum Action {
     Call { obj: String, ops: Ops },
     #[serde(rename = "par")]
     Branches { branches: Vec<Ops> },
+    #[serde(skip)]
+    Socket(SocketAction),
     /// None that the recorder's interpreter knew either.
     #[serde(rename = "no.such.op")]
     Unknown {},
@@ -395,11 +410,16 @@ impl Case {
                 let kind = op.get("op").and_then(Json::as_str).unwrap_or_default();
                 (!ids::KINDS.contains(&kind)).then(|| format!("id {kind}"))
             }),
+            Step::Client { step: ClientStep::Send(message), .. } => {
+                let ops = message.as_str().and_then(ops_in);
+                ops.and_then(|ops| not_yet_in(&ops))
+            }
             Step::Script { script, .. } => {
                 let constructor = script.constructor.iter().map(|constructor| &constructor.ops);
                 script.alarm.iter().chain(constructor).find_map(|ops| not_yet_in(ops))
             }
-            Step::Log { .. }
+            Step::Client { .. }
+            | Step::Log { .. }
             | Step::Sleep(_)
             | Step::Evict(_)
             | Step::EvictAll
@@ -467,7 +487,8 @@ impl Op {
 
 impl From<Json> for Op {
     fn from(json: Json) -> Op {
-        let action = Action::deserialize(&json).unwrap_or(Action::NotYet);
+        let socket = SocketAction::deserialize(&json).map(Action::Socket);
+        let action = socket.or_else(|_| Action::deserialize(&json)).unwrap_or(Action::NotYet);
         Op { action, json }
     }
 }

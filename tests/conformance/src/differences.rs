@@ -30,14 +30,14 @@ pub enum Rule {
     LimitsOfStorage,
     /// SQLite has its own limits and functions, not smaller ones.
     SqliteAsItIs,
-    /// `PRAGMA user_version` shows the schema version.
-    UserVersion,
     /// What undoes or spoils a turn is an error of that turn.
     NothingBreaksTheObject,
-    /// The runtime's own tables have other names and columns.
-    OwnTables,
+    /// What the runtime keeps in an object's database: its tables, and the version of the schema.
+    OwnNotes,
     /// An alarm runs when it was last set for, and is what the turns left.
     AlarmsAreAsSet,
+    /// The runtime ends what a client has ended, and every socket hibernates.
+    SocketsAreSeenTo,
     /// Values that only JavaScript has.
     JavaScriptValues,
     /// Figures that say something only about the implementation.
@@ -53,10 +53,10 @@ impl Rule {
         Rule::BooleansAreIntegers,
         Rule::LimitsOfStorage,
         Rule::SqliteAsItIs,
-        Rule::UserVersion,
         Rule::NothingBreaksTheObject,
-        Rule::OwnTables,
+        Rule::OwnNotes,
         Rule::AlarmsAreAsSet,
+        Rule::SocketsAreSeenTo,
         Rule::JavaScriptValues,
         Rule::Figures,
     ];
@@ -70,10 +70,10 @@ impl Rule {
             Rule::BooleansAreIntegers => "Booleans are integers",
             Rule::LimitsOfStorage => "Limits of storage",
             Rule::SqliteAsItIs => "SQLite as it is",
-            Rule::UserVersion => "The user version is the schema version",
             Rule::NothingBreaksTheObject => "Nothing breaks the object",
-            Rule::OwnTables => "The runtime's own tables",
+            Rule::OwnNotes => "The runtime's own notes",
             Rule::AlarmsAreAsSet => "Alarms are as they were set",
+            Rule::SocketsAreSeenTo => "Sockets are seen to",
             Rule::JavaScriptValues => "Values of JavaScript",
             Rule::Figures => "Figures",
         }
@@ -89,6 +89,7 @@ impl Rule {
                 | Rule::BooleansAreIntegers
                 | Rule::NothingBreaksTheObject
                 | Rule::AlarmsAreAsSet
+                | Rule::SocketsAreSeenTo
         )
     }
 }

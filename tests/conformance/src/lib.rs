@@ -51,7 +51,7 @@ pub enum Error {
 /// The files that come with the program.
 pub fn own_files() -> Vec<PathBuf> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/cases"));
-    ["kv", "sql", "sql_limits", "txn", "id", "alarm", "lifecycle"]
+    ["kv", "sql", "sql_limits", "txn", "id", "alarm", "lifecycle", "websocket"]
         .map(|area| folder.join(format!("{area}.json")))
         .into()
 }

@@ -1,7 +1,9 @@
-//! The durable objects that interpret the operations of calls, alarms and constructors.
+//! The durable objects that interpret the operations of calls, alarms, messages and constructors.
 //!
 //! All handlers are async, since the reference's functions await whatever they like: [`run`] makes turns
 //! of what they do.
+
+mod sockets;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 use crate::errors;
 use crate::run::{Frame, Way, run};
-use crate::turn::Turn;
+use crate::turn::{self, Turn};
 use crate::value::Value;
 use crate::world::{Progress, World, millis};
 
@@ -36,6 +38,8 @@ pub(crate) struct Memory {
     pub(crate) size: Option<u64>,
     /// Which of the cursors give what a write returned.
     pub(crate) writing: HashSet<String>,
+    /// The clients' ends of sockets that the object has opened to itself.
+    pub(crate) local_sockets: Vec<Response>,
 }
 
 #[durable_object(name = "replayer")]
@@ -45,7 +49,23 @@ impl Replayer {
     }
 
     async fn fetch(this: Handle<Self>, request: Request) -> Result<Response> {
-        answer(this, request).await
+        let number = request.uri().path().strip_prefix("/sockets/");
+        match number.and_then(|number| number.parse().ok()) {
+            Some(number) => sockets::accept(this, request, number).await,
+            None => answer(this, request).await,
+        }
+    }
+
+    async fn websocket_message(
+        this: Handle<Self>,
+        socket: WebSocket,
+        message: Message,
+    ) -> Result<()> {
+        sockets::hear(this, socket, message).await
+    }
+
+    async fn websocket_close(this: Handle<Self>, socket: WebSocket, close: Close) -> Result<()> {
+        this.turn(move |object, ctx| sockets::end(object, ctx, &socket, &close)).await
     }
 
     async fn alarm(this: Handle<Self>, info: AlarmInfo) -> Result<()> {
@@ -107,12 +127,14 @@ impl Memory {
         let world = Arc::clone(ctx.env::<Arc<World>>()?);
         let id = ctx.id().to_string();
         let (instance, script) = world.construct(&id);
+        turn::sockets::keep_auto_response(ctx, &world)?;
         let mut memory = Memory {
             instance,
             value: Value::undefined(),
             cursors: HashMap::new(),
             size: None,
             writing: HashSet::new(),
+            local_sockets: Vec::new(),
         };
         let Some(script) = script else { return Ok(memory) };
         let progress = Progress::default();

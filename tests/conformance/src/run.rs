@@ -160,7 +160,20 @@ impl<T: Interpreter> Frame<T> {
                 if of_turn.iter().any(is_async_transaction) {
                     self.world.emulates(Rule::NoAsyncTransaction);
                 }
+                self.break_sockets(&error);
             }
+        }
+    }
+
+    /// There, a commit that fails resets the object. That makes a difference to those who have a socket.
+    fn break_sockets(&self, error: &Error) {
+        if let Way::Open(handle) = &self.way
+            && error.constraint().is_some()
+            && self.world.has_accepted(&handle.id().to_string())
+            && self.world.emulates(Rule::NothingBreaksTheObject)
+        {
+            self.progress.answer();
+            handle.abort(error.message());
         }
     }
 
@@ -214,7 +227,7 @@ impl<T: Interpreter> Frame<T> {
             }
             _ => Json::Null,
         });
-        let Reply { results, threw } = after.reply();
+        let Reply { results, threw, .. } = after.reply();
         self.progress.add(results, threw);
         end
     }
@@ -313,8 +326,10 @@ impl Called {
             }
             Err(error) => Some(errors::record_call(error)),
         };
+        let reply = progress.reply();
+        let failure = failure.filter(|_| !reply.is_answered);
         let mut answer = Answer {
-            reply: progress.reply(),
+            reply,
             was_reset: matches!(response, Err(CallError::Reset { .. })),
             waits_for_itself: matches!(response, Err(CallError::Deadlock(_))),
         };

@@ -6,6 +6,7 @@
 
 mod alarm;
 mod kv;
+pub(crate) mod sockets;
 mod sql;
 mod transaction;
 
@@ -217,6 +218,7 @@ impl<'a, T: Interpreter> Turn<'a, T> {
                 Ok(Json::Null)
             }
             Action::Recall {} => Ok(self.memory.value.record()),
+            Action::Socket(action) => self.socket(action),
             Action::Trace { v } => {
                 let event = json!({ "ev": "trace", "v": v });
                 self.world.log(&ctx.id().to_string(), event, None);

@@ -4,6 +4,8 @@
 //! The guarantee: it outlives the instances of objects, as the recorder's memory outlived those of the
 //! reference, and is forgotten with the process.
 
+mod sockets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +15,7 @@ use serde_json::{Value as Json, json};
 
 use crate::case::{Constructor, Ops, Script};
 use crate::differences::Rule;
+use sockets::Sockets;
 
 /// From this time on, in milliseconds, the recordings show times as they are: no recording can have
 /// reached it. It is in 2096.
@@ -32,6 +35,7 @@ struct State {
     /// The differences that came into play.
     met: BTreeSet<Rule>,
     calls: Vec<Asked>,
+    sockets: Sockets,
     /// By their ids; lost when the process ends.
     objects: BTreeMap<String, Object>,
 }
@@ -49,6 +53,10 @@ struct Object {
     retries: bool,
     /// The time that the reference would show as that of the alarm, where ours is another one.
     pretended: Option<i64>,
+    /// Which text it has answered by itself, and with what.
+    auto_response: Option<(String, String)>,
+    /// How long a handler of a socket may take there, in milliseconds.
+    event_timeout: Option<f64>,
 }
 
 /// A call that was made, for the object to look up.
@@ -76,6 +84,8 @@ pub(crate) struct Reply {
     pub(crate) results: Vec<Json>,
     /// The error with which they ended.
     pub(crate) threw: Option<Json>,
+    /// Whether that is the answer, although the object is reset with them.
+    pub(crate) is_answered: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -270,7 +280,8 @@ impl Event {
         if let Some(progress) = &self.progress {
             let reply = lock(&progress.0);
             fields["results"] = reply.results.clone().into();
-            if let Some(threw) = &reply.threw {
+            // What ends a message's operations is not shown by itself.
+            if let Some(threw) = reply.threw.as_ref().filter(|_| fields["ev"] != "message") {
                 fields["threw"] = threw.clone();
             }
         }
@@ -295,6 +306,11 @@ impl Progress {
         let mut reply = lock(&self.0);
         reply.results.truncate(kept);
         reply.threw = Some(threw);
+    }
+
+    /// What the operations gave is the answer, whatever becomes of the object.
+    pub(crate) fn answer(&self) {
+        lock(&self.0).is_answered = true;
     }
 
     /// How many results there are.

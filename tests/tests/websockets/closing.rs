@@ -9,7 +9,7 @@ use durable::{ErrorKind, KvRange, SocketState};
 use durable_tests::matrix;
 
 use super::room::Room;
-use super::{join, notes, request, start, text, with_key};
+use super::{Relay, close_gate, join, notes, request, start, text, with_key};
 
 /// How the runtime says it.
 const LOST: &str = "the connection was lost without a close frame";
@@ -94,6 +94,14 @@ matrix! {
             assert_eq!(notes(&runtime).await, expected);
         }
 
+        // With a code that a client does not understand.
+        let socket = join(&runtime, "/join").await;
+        socket.send("close 2999");
+        let close = socket.closed().await.unwrap();
+        assert_eq!((close.code, close.was_clean), (1002, false));
+        expected.push("1002  clean Closed true".into());
+        assert_eq!(notes(&runtime).await, expected);
+
         // Both.
         let socket = join(&runtime, "/join").await;
         socket.send("close 3000");
@@ -110,6 +118,29 @@ matrix! {
         expected.push(format!("1006 {LOST} lost Closed true"));
         assert_eq!(notes(&runtime).await, expected);
         assert_eq!(runtime.get::<Room>("a").names(None).await.unwrap(), [""; 0]);
+    }
+
+    async fn a_client_that_closes_is_answered_when_the_async_handler_is_done(bed) {
+        let runtime = start(&bed).await;
+        let relay = runtime.get::<Relay>("a");
+        let socket = runtime.connect(&relay, request("/")).await.unwrap();
+        socket.close(4001, "5");
+        runtime.advance(Duration::from_secs(4)).await.unwrap();
+        assert!(!socket.is_closed());
+        runtime.advance(Duration::from_secs(2)).await.unwrap();
+        let close = socket.closed().await.unwrap();
+        assert_eq!((close.code, &*close.reason), (4100, "back"));
+        assert_eq!(text(&socket).await, "farewell");
+        let socket = runtime.connect(&relay, request("/")).await.unwrap();
+        // It does not wait for ever.
+        socket.close(4001, "60");
+        runtime.advance(Duration::from_secs(11)).await.unwrap();
+        assert_eq!(socket.closed().await.unwrap().code, 1006);
+        runtime.advance(Duration::from_secs(60)).await.unwrap();
+        let notes = relay.notes().await.unwrap();
+        assert_eq!(notes, ["closed 4001", "closed 4001"], "an event each");
+        let left = runtime.run_in_object(&relay, |_, ctx| Ok(ctx.websockets().len()));
+        assert_eq!(left.await.unwrap(), 0);
     }
 
     async fn a_handler_that_fails_keeps_no_socket(bed) {
@@ -166,6 +197,35 @@ matrix! {
         let socket = join(&runtime, "/join").await;
         drop(runtime);
         assert_eq!(socket.closed().await.unwrap().code, 1006, "nobody is there any more");
+    }
+
+    async fn a_reset_drops_all_connections_and_is_no_event(bed) {
+        let runtime = start(&bed).await;
+        let room = runtime.get::<Room>("a");
+        for how in ["abort", "gate"] {
+            let members = [join(&runtime, "/join?one").await, join(&runtime, "/join?two").await];
+            if how == "gate" {
+                close_gate(&runtime, Err("the gate has failed")).await;
+                // Neither a frame nor an end that waits for the gate comes to the fresh instance.
+                members[0].send("note heard");
+                members[1].close(1000, "bye");
+                runtime.settle().await.unwrap();
+                runtime.advance(Duration::from_secs(6)).await.unwrap();
+            } else {
+                members[0].send(how);
+                members[0].send("note heard");
+            }
+            for member in members {
+                assert_eq!(member.closed().await.unwrap().code, 1006, "{how}");
+                assert_eq!(member.try_recv(), None, "{how}: what the turn has sent is undone");
+            }
+            assert_eq!(notes(&runtime).await, [""; 0], "{how}");
+            assert_eq!(room.names(None).await.unwrap(), [""; 0], "{how}");
+        }
+        // Whoever comes back finds the object.
+        let socket = join(&runtime, "/join").await;
+        socket.send("seen");
+        assert_eq!(text(&socket).await, "1");
     }
 
     async fn who_does_not_answer_pings_is_gone(bed) {

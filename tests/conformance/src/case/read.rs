@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::{Call, Class, Ops, Script, Step, Wait};
+use super::{Call, Class, Ops, Script, Step, Wait, sockets};
 use crate::value::LONE_SURROGATE;
 
 impl From<Json> for Step {
@@ -37,9 +37,12 @@ fn read_step(json: &Json) -> Option<Step> {
         return Some(Step::Ids(ids.clone()));
     }
     if let Some(object) = text("script") {
-        let has_sockets = json.get("ws").is_some();
-        let script = Script::deserialize(json).ok().filter(|_| !has_sockets)?;
+        let script = Script::deserialize(json).ok()?;
         return Some(Step::Script { object, script });
+    }
+    if let Some(client) = text("ws") {
+        let step = sockets::read_step(json)?;
+        return Some(Step::Client { client, step });
     }
     if let Some(object) = text("await_log") {
         let wait = Some(Wait::deserialize(json).ok()?);
@@ -133,9 +136,13 @@ mod tests {
         };
         assert_eq!(case(r#"{"call": "a", "ops": [{"op": "kv.list"}]}"#), None);
         assert_eq!(case(r#"{"quiet": "a"}"#).as_deref(), Some("step quiet"));
-        assert_eq!(case(r#"{"script": "a", "ws": {}}"#).as_deref(), Some("step script+ws"));
-        let nested = r#"{"call": "a", "ops": [{"op": "bcw", "ops": [{"op": "ws.send"}]}]}"#;
-        assert_eq!(case(nested).as_deref(), Some("ws.send"));
+        let script = r#"{"script": "a", "ws": {"state": true}}"#;
+        assert_eq!(case(script).as_deref(), Some("step script+ws"));
+        assert_eq!(case(r#"{"ws": "c", "quiet": 9}"#).as_deref(), Some("step quiet+ws"));
+        let message = r#"{"ws": "c", "send": "{\"ops\": [{\"op\": \"ws.all\"}]}"}"#;
+        assert_eq!(case(message).as_deref(), Some("ws.all"));
+        let nested = r#"{"call": "a", "ops": [{"op": "bcw", "ops": [{"op": "ws.all"}]}]}"#;
+        assert_eq!(case(nested).as_deref(), Some("ws.all"));
         let branch = r#"{"call": "a", "ops": [{"op": "par", "branches": [[{"op": "ws.all"}]]}]}"#;
         assert_eq!(case(branch).as_deref(), Some("ws.all"));
         let alarm = r#"{"script": "a", "alarm": [[], [{"op": "ws.all"}]]}"#;

@@ -131,7 +131,7 @@ impl Object {
             && kind == Some("sql_not_authorized")
             && is_schema_version(got)
         {
-            return Some(Rule::UserVersion);
+            return Some(Rule::OwnNotes);
         }
         if is_within_sqlites_limits(op, expected, got) {
             return Some(Rule::SqliteAsItIs);
@@ -157,7 +157,7 @@ impl Object {
             return Some(Rule::SqliteAsItIs);
         }
         if is_own_tables(&query, expected, got) {
-            return Some(Rule::OwnTables);
+            return Some(Rule::OwnNotes);
         }
         if is_figure(&query, mode, expected, got) {
             return Some(Rule::Figures);

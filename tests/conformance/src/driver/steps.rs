@@ -3,7 +3,7 @@
 //! The guarantee: time stands still, except for as long as a step needs it to pass, and a step is over when all is
 //! quiet. So a run gives the same results each time, and a case of an hour takes milliseconds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use serde_json::{Value as Json, json};
 use tokio::task::JoinHandle;
 
 use super::Stage;
+use super::clients::{Client, Clients};
 use crate::case::{Call, Class, Step, Wait};
 use crate::differences::Rule;
 use crate::object::{NoAlarm, Replayer};
@@ -35,25 +36,32 @@ const STOP_TIME_MAX: Duration = Duration::from_millis(2_500);
 
 /// One run of a case.
 pub(super) struct Run<'a> {
-    stage: &'a mut Stage,
+    pub(super) stage: &'a mut Stage,
     /// The ids that operations have named.
     ids: HashMap<String, ids::AnyId>,
     /// Calls that were started.
     begun: HashMap<String, JoinHandle<Answer>>,
+    pub(super) clients: Clients,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(stage: &'a mut Stage) -> Self {
-        Run { stage, ids: HashMap::new(), begun: HashMap::new() }
+        let (ids, begun, clients) = (HashMap::new(), HashMap::new(), Clients::new());
+        Run { stage, ids, begun, clients }
     }
 
-    pub(super) async fn steps(mut self, steps: &[Step]) -> Vec<Json> {
+    /// Gives the results, and the differences that came into play.
+    pub(super) async fn steps(mut self, steps: &[Step]) -> (Vec<Json>, BTreeSet<Rule>) {
         let mut results = Vec::new();
         for step in steps {
             let result = self.step(step).await;
             results.push(result.unwrap_or_else(|error| json!({ "error": errors::record(&error) })));
         }
-        results
+        let met = self.stage.world.met();
+        // That these have gone is no part of the case any more.
+        self.clients.clear();
+        let _ = self.stage.runtime.settle().await;
+        (results, met)
     }
 
     async fn step(&mut self, step: &Step) -> Result<Json> {
@@ -67,6 +75,7 @@ impl<'a> Run<'a> {
                 let (main, other) = (self.namespace(), self.stage.runtime.namespace::<NoAlarm>());
                 Ok(ops.iter().map(|op| ids::perform(op, &main, &other, &mut self.ids)).collect())
             }
+            Step::Client { client, step } => self.client(client, step).await,
             Step::Script { object, script } => {
                 self.stage.world.set_script(&self.id(object)?.to_string(), script);
                 Ok(Json::Null)
@@ -83,11 +92,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn namespace(&self) -> Namespace<Replayer> {
+    pub(super) fn namespace(&self) -> Namespace<Replayer> {
         self.stage.runtime.namespace()
     }
 
-    fn id(&self, alias: &str) -> Result<ObjectId<Replayer>> {
+    pub(super) fn id(&self, alias: &str) -> Result<ObjectId<Replayer>> {
         self.namespace().id_from_name(&self.stage.world.object_name(alias))
     }
 
@@ -156,7 +165,11 @@ impl<'a> Run<'a> {
     }
 
     /// Lets time pass until the work is done or the limit reached, and then waits until all is quiet.
-    async fn with_time<F: Future>(&self, work: F, limit: Duration) -> Result<Option<F::Output>> {
+    pub(super) async fn with_time<F: Future>(
+        &self,
+        work: F,
+        limit: Duration,
+    ) -> Result<Option<F::Output>> {
         let runtime = &self.stage.runtime;
         let done = match select(pin!(work), pin!(runtime.advance(limit))).await {
             Either::Left((output, _)) => Some(output),
@@ -234,10 +247,13 @@ impl<'a> Run<'a> {
         Ok(Json::Null)
     }
 
-    /// Who is asked to stop is killed if it takes too long.
+    /// Who is asked to stop is killed if it takes too long. There it waits for open sockets.
     async fn restart(&mut self, kill: bool) -> Result<Json> {
         self.stage.runtime.settle().await?;
         let ends = !kill && self.is_evicted_within(None, STOP_TIME_MAX).await?;
+        let has_sockets = self.clients.values().any(Client::is_open);
+        let waits = ends && has_sockets && self.stage.world.emulates(Rule::SocketsAreSeenTo);
+        let ends = ends && !waits;
         self.stage.world.forget_the_process();
         if ends {
             self.stage.runtime.restart().await?;

@@ -2,6 +2,7 @@
 
 mod closing;
 mod frames;
+mod noise;
 mod talking;
 mod upgrades;
 

@@ -1,0 +1,9 @@
+//! Objects on a server, called by their stubs.
+
+mod bed;
+mod calls;
+mod connections;
+mod guards;
+mod noise;
+mod order;
+mod versions;
