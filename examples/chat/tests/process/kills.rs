@@ -17,7 +17,7 @@ use super::server::{Server, any_port, chat};
 const MEMBERS: u32 = 50;
 
 /// So long without an answer is no slowness any more.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_mins(1);
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
