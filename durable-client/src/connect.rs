@@ -1,22 +1,25 @@
 //! How a connection is made, and when after one has failed.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use durable_runtime::remote::{CALL_FRAME_BYTES_MAX, Failed, PROTOCOL};
-use http::HeaderValue;
+use durable_runtime::remote::{CALL_FRAME_BYTES_MAX, Failed, PROTOCOL, Progress, Watched};
 use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderMap, HeaderValue};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::Headers;
 use crate::url::ServerUrl;
 
 /// A connection to a server.
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<Watched<TcpStream>>>;
 
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -37,7 +40,7 @@ impl Connector {
     }
 
     /// Tries once; gives why not as calls are told it.
-    pub(crate) async fn connect(&self) -> Result<Socket, Failed> {
+    pub(crate) async fn connect(&self) -> Result<(Socket, Progress), Failed> {
         match tokio::time::timeout(ATTEMPT, self.attempt()).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(Error::Http(refusal))) if refusal.status().is_client_error() => {
@@ -54,22 +57,71 @@ impl Connector {
         }
     }
 
-    async fn attempt(&self) -> Result<Socket, Error> {
+    async fn attempt(&self) -> Result<(Socket, Progress), Error> {
         let mut request = self.url.rpc().into_client_request()?;
-        (self.headers)(request.headers_mut());
+        fill(&self.headers, request.headers_mut())
+            .map_err(|text| Error::Io(io::Error::other(text)))?;
         let protocol = HeaderValue::from_static(PROTOCOL);
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
         let config = WebSocketConfig::default()
             .max_message_size(Some(CALL_FRAME_BYTES_MAX))
             .max_frame_size(Some(CALL_FRAME_BYTES_MAX));
+        let stream = TcpStream::connect(self.url.place()).await?;
         // Frames are small and written whole: without Nagle's algorithm.
-        let (socket, _) = connect_async_with_config(request, Some(config), true).await?;
+        stream.set_nodelay(true)?;
+        let stream = Watched::new(stream);
+        let progress = stream.progress();
+        let socket = self.handshake(request, stream, config).await?;
+        Ok((socket, progress))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn handshake(
+        &self,
+        request: Request,
+        stream: Watched<TcpStream>,
+        config: WebSocketConfig,
+    ) -> Result<Socket, Error> {
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) =
+            tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
+        Ok(socket)
+    }
+
+    #[cfg(feature = "tls")]
+    async fn handshake(
+        &self,
+        request: Request,
+        stream: Watched<TcpStream>,
+        config: WebSocketConfig,
+    ) -> Result<Socket, Error> {
+        let connector = if self.url.is_secure() {
+            tokio_tungstenite::Connector::Rustls(crate::tls::config()?)
+        } else {
+            tokio_tungstenite::Connector::Plain
+        };
+        let (socket, _) = tokio_tungstenite::client_async_tls_with_config(
+            request,
+            stream,
+            Some(config),
+            Some(connector),
+        )
+        .await?;
         Ok(socket)
     }
 
     fn failed(&self, why: &str) -> Failed {
         Failed::Disconnected { reason: format!("{}: {why}", self.url), sent: false }
     }
+}
+
+/// Lets the user's hook fill in headers.
+///
+/// # Errors
+/// When it panics.
+pub(crate) fn fill(hook: &Headers, headers: &mut HeaderMap) -> Result<(), &'static str> {
+    let filled = catch_unwind(AssertUnwindSafe(|| hook(headers)));
+    filled.map_err(|_| "the hook for headers panicked")
 }
 
 /// How long to wait between attempts: longer and longer, and never the same for all clients of a server.

@@ -8,7 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use durable_runtime::remote::{CallFrame, Failed, Outcome, ReplyFrame, ToServer};
+use durable_runtime::remote::{
+    CallFrame, Failed, LEAVING, Outcome, Progress, ReplyFrame, ToServer,
+};
 use futures_util::{Sink, Stream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
@@ -44,7 +46,7 @@ pub(crate) async fn run(
     {
         tracing::debug!("connected to the server");
         shared.forget();
-        let mut connection = Connection::new(socket, &shared);
+        let mut connection = Connection::new(socket, &shared, patience);
         let ended = poll_fn(|task| connection.poll(&mut calls, task)).await;
         let reason = match ended {
             End::Lost(reason) => reason,
@@ -67,9 +69,19 @@ struct Calls {
 }
 
 impl Calls {
+    /// When the first of them has waited for too long.
+    fn expiry(&self, patience: Duration) -> Option<Instant> {
+        self.unsent.iter().filter_map(|queued| queued.since.checked_add(patience)).min()
+    }
+
     /// Lets those fail who have waited for too long.
-    fn fail_before(&mut self, time: Instant, why: &Failed) {
-        while let Some(queued) = self.unsent.pop_front_if(|queued| queued.since <= time) {
+    fn fail_expired(&mut self, patience: Duration, why: &Failed) {
+        let (expired, left) = std::mem::take(&mut self.unsent)
+            .into_iter()
+            .partition(|queued| queued.since.elapsed() >= patience);
+        self.unsent = left;
+        let expired: VecDeque<Queued> = expired;
+        for queued in expired {
             let _ = queued.reply.send(Outcome::Failed(why.clone()));
         }
     }
@@ -82,7 +94,7 @@ async fn connect(
     back_off: &mut BackOff,
     patience: Duration,
     first: &watch::Sender<First>,
-) -> Option<Socket> {
+) -> Option<(Socket, Progress)> {
     let mut why =
         Failed::Disconnected { reason: "the server has not answered yet".into(), sent: false };
     // A server that shuts down may be connected to, and takes no calls all the same.
@@ -94,7 +106,7 @@ async fn connect(
         };
         let mut attempt = std::pin::pin!(attempt);
         let tried = loop {
-            let oldest = calls.unsent.front().map(|queued| queued.since + patience);
+            let oldest = calls.expiry(patience);
             tokio::select! {
                 tried = &mut attempt => break tried,
                 command = calls.queue.recv() => match command {
@@ -103,8 +115,7 @@ async fn connect(
                     None => return None,
                 },
                 () = sleep_until(oldest.unwrap_or_else(Instant::now)), if oldest.is_some() => {
-                    let now = Instant::now();
-                    calls.fail_before(now.checked_sub(patience).unwrap_or(now), &why);
+                    calls.fail_expired(patience, &why);
                 }
             }
         };
@@ -117,7 +128,7 @@ async fn connect(
                 tracing::debug!(reason = ?failed, "the server cannot be reached");
                 if let Failed::Denied { .. } = failed {
                     // It will not be otherwise for those who wait.
-                    calls.fail_before(Instant::now(), &failed);
+                    calls.fail_expired(Duration::ZERO, &failed);
                 }
                 why = failed.clone();
                 first.send_if_modified(|first| {
@@ -149,27 +160,32 @@ struct Connection<'a> {
     /// The server takes no more calls.
     is_ending: bool,
     /// Calls that the server did not take.
-    returned: VecDeque<Queued>,
+    returned: Vec<Queued>,
     /// Whether a call was taken.
     has_served: bool,
     to_flush: bool,
     ping: Pin<Box<Sleep>>,
-    heard: Instant,
+    progress: Progress,
+    patience: Duration,
+    /// When the first call that waits for another server has waited for too long.
+    expired: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a> Connection<'a> {
-    fn new(socket: Socket, shared: &'a Shared) -> Self {
+    fn new((socket, progress): (Socket, Progress), shared: &'a Shared, patience: Duration) -> Self {
         Connection {
             socket,
             shared,
             sent: HashMap::new(),
             cancelled: VecDeque::new(),
             is_ending: false,
-            returned: VecDeque::new(),
+            returned: Vec::new(),
             has_served: false,
             to_flush: false,
             ping: Box::pin(sleep(PING)),
-            heard: Instant::now(),
+            progress,
+            patience,
+            expired: None,
         }
     }
 
@@ -186,8 +202,11 @@ impl<'a> Connection<'a> {
                 Poll::Ready(Ok(())) if calls.is_over => return Poll::Ready(End::Nobody),
                 _ => {}
             }
+            if self.is_ending {
+                self.fail_expired(calls, task);
+            }
             if self.ping.as_mut().poll(task).is_ready() {
-                if self.heard.elapsed() >= SILENCE {
+                if self.progress.silence() >= SILENCE {
                     let reason = format!("the server has said nothing for {SILENCE:?}");
                     return Poll::Ready(End::Lost(reason));
                 }
@@ -203,6 +222,24 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// A server that takes no more calls may be long in ending; those that wait for the next one wait no longer for that.
+    fn fail_expired(&mut self, calls: &mut Calls, task: &mut Context<'_>) {
+        let patience = self.patience;
+        calls.unsent.extend(self.returned.drain(..));
+        loop {
+            let Some(expiry) = calls.expiry(patience) else { return };
+            let expired = self.expired.get_or_insert_with(|| Box::pin(sleep_until(expiry)));
+            if expired.deadline() != expiry {
+                expired.as_mut().reset(expiry);
+            }
+            if expired.as_mut().poll(task).is_pending() {
+                return;
+            }
+            let reason = "the server shuts down".to_owned();
+            calls.fail_expired(patience, &Failed::Disconnected { reason, sent: false });
+        }
+    }
+
     /// Ready when there may be more to read.
     fn poll_read(&mut self, task: &mut Context<'_>) -> Poll<Result<(), String>> {
         for _ in 0..BATCH {
@@ -211,14 +248,13 @@ impl<'a> Connection<'a> {
                 Some(Err(error)) => return Poll::Ready(Err(error.to_string())),
                 None => return Poll::Ready(Err("the server has closed the connection".to_owned())),
             };
-            self.heard = Instant::now();
             match message {
                 Message::Binary(frame) => match ReplyFrame::decode(&frame) {
                     Ok(reply) => self.answer(reply),
                     Err(error) => return Poll::Ready(Err(format!("no frame came: {error}"))),
                 },
                 Message::Close(Some(frame)) => {
-                    if frame.code == CloseCode::Restart {
+                    if frame.code == CloseCode::Library(LEAVING) {
                         self.take_back();
                     }
                     let reason = format!("the server has closed the connection: {}", frame.reason);
@@ -234,7 +270,15 @@ impl<'a> Connection<'a> {
     fn take_back(&mut self) {
         let mut left: Vec<_> = self.sent.drain().collect();
         left.sort_unstable_by_key(|(number, _)| *number);
-        self.returned.extend(left.into_iter().map(|(_, queued)| queued));
+        for (_, queued) in left {
+            self.put_back(queued);
+        }
+    }
+
+    /// The server has not taken it: the next one is to have it.
+    fn put_back(&mut self, queued: Queued) {
+        queued.departing.sent.take_back();
+        self.returned.push(queued);
     }
 
     fn answer(&mut self, reply: ReplyFrame) {
@@ -242,7 +286,7 @@ impl<'a> Connection<'a> {
         let Some(queued) = self.sent.remove(&reply.number) else { return };
         if let Outcome::Failed(Failed::Disconnected { sent: false, .. }) = reply.outcome {
             self.is_ending = true;
-            return self.returned.push_back(queued);
+            return self.put_back(queued);
         }
         self.has_served = true;
         if let Some(known) = reply.known {
@@ -261,6 +305,7 @@ impl<'a> Connection<'a> {
                     if self.sent.remove(&number).is_some() {
                         self.cancelled.push_back(number);
                     }
+                    self.returned.retain(|queued| !queued.reply.is_closed());
                 }
                 Poll::Ready(None) => {
                     calls.is_over = true;
@@ -292,8 +337,9 @@ impl<'a> Connection<'a> {
                 continue;
             }
             match queued.departing.frame.encode() {
+                // Its caller has given it up.
+                Ok(_) if !queued.departing.sent.set() => {}
                 Ok(frame) => {
-                    queued.departing.sent.set();
                     self.start_send(Message::Binary(frame))?;
                     self.sent.insert(queued.departing.frame.number, queued);
                 }
@@ -342,7 +388,9 @@ impl<'a> Connection<'a> {
             let failed = Failed::Disconnected { reason: reason.to_owned(), sent: true };
             let _ = queued.reply.send(Outcome::Failed(failed));
         }
-        self.returned.append(&mut calls.unsent);
-        calls.unsent = self.returned;
+        // In the order in which they were made, whatever the server has answered first.
+        self.returned.extend(calls.unsent.drain(..));
+        self.returned.sort_unstable_by_key(|queued| queued.departing.frame.number);
+        calls.unsent = self.returned.into();
     }
 }

@@ -1,11 +1,14 @@
 //! HTTP requests to objects: connections of their own, since bodies are streamed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use durable_runtime::remote::RemoteAddress;
 use durable_runtime::{Body, BoxFuture, CallError, Request, Response};
-use http::Uri;
+#[cfg(feature = "tls")]
+use durable_runtime::{Error, ErrorKind};
 use http::header::HOST;
+use http::{Uri, Version};
 #[cfg(feature = "tls")]
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -13,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::Headers;
+use crate::connect::fill;
 use crate::url::ServerUrl;
 
 #[cfg(feature = "tls")]
@@ -28,9 +32,13 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(crate) fn new(url: Arc<ServerUrl>, headers: Headers) -> Self {
-        let client = Client::builder(TokioExecutor::new()).build(connections());
-        Fetcher { url, headers, client }
+    pub(crate) fn new(
+        url: Arc<ServerUrl>,
+        headers: Headers,
+        patience: Duration,
+    ) -> durable_runtime::Result<Self> {
+        let client = Client::builder(TokioExecutor::new()).build(connections(patience)?);
+        Ok(Fetcher { url, headers, client })
     }
 
     /// Sends a request.
@@ -45,10 +53,13 @@ impl Fetcher {
         let (mut head, body) = request.into_parts();
         // The host that the request names is the object's own affair; this one is the server's.
         head.headers.remove(HOST);
-        (self.headers)(&mut head.headers);
+        let filled = fill(&self.headers, &mut head.headers);
+        // The one that the request came by is nothing to the server.
+        head.version = Version::HTTP_11;
         let client = self.client.clone();
         Box::pin(async move {
             let not_sent = |reason: String| CallError::Disconnected { reason, sent: false };
+            filled.map_err(|text| not_sent(text.to_owned()))?;
             head.uri = uri.map_err(|error| not_sent(format!("the object has no path: {error}")))?;
             match client.request(Request::from_parts(head, body)).await {
                 Ok(response) => Ok(response.map(Body::new)),
@@ -61,18 +72,24 @@ impl Fetcher {
     }
 }
 
-#[cfg(not(feature = "tls"))]
-fn connections() -> Connections {
+fn plain(patience: Duration) -> HttpConnector {
     let mut connections = HttpConnector::new();
     connections.set_nodelay(true);
+    connections.set_connect_timeout(Some(patience));
     connections
 }
 
+#[cfg(not(feature = "tls"))]
+#[expect(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
+fn connections(patience: Duration) -> durable_runtime::Result<Connections> {
+    Ok(plain(patience))
+}
+
 #[cfg(feature = "tls")]
-fn connections() -> Connections {
-    let mut connections = HttpConnector::new();
-    connections.set_nodelay(true);
+fn connections(patience: Duration) -> durable_runtime::Result<Connections> {
+    let mut connections = plain(patience);
     connections.enforce_http(false);
-    let builder = hyper_rustls::HttpsConnectorBuilder::new().with_webpki_roots();
-    builder.https_or_http().enable_http1().wrap_connector(connections)
+    let config = crate::tls::config().map_err(|error| Error::new(ErrorKind::Invalid, error))?;
+    let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config((*config).clone());
+    Ok(builder.https_or_http().enable_http1().wrap_connector(connections))
 }

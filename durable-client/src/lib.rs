@@ -2,8 +2,8 @@
 //!
 //! Programs reach this as `durable::Client`, with the feature `client`; the page `guide::remote` of that crate says how to use it.
 //!
-//! One connection carries all calls of a [`Client`]. A task of its own holds it ([`connection`]): it takes calls from a queue, writes them,
-//! and hands out the replies; when the connection breaks it makes a new one ([`connect`](mod@connect)).
+//! One connection carries all calls of a [`Client`]. A task of its own holds it (`connection`): it takes calls from a queue, writes them,
+//! and hands out the replies; when the connection breaks it makes a new one (`connect`).
 //!
 //! Guarantees:
 //! - A call is sent once. If it may have reached the server and its reply is lost, its caller is told so, and nothing is tried again behind
@@ -15,6 +15,8 @@ mod connect;
 mod connection;
 mod fetch;
 mod link;
+#[cfg(feature = "tls")]
+mod tls;
 mod url;
 
 use std::fmt;
@@ -141,7 +143,7 @@ impl Builder {
             Error::new(ErrorKind::Invalid, text)
         })?;
         let connector = Connector::new(Arc::clone(&url), Arc::clone(&self.headers));
-        let fetcher = Fetcher::new(Arc::clone(&url), self.headers);
+        let fetcher = Fetcher::new(Arc::clone(&url), self.headers, self.patience)?;
         let link = Link::start(&executor, connector, fetcher, self.patience);
         let link = Arc::new(link);
         let remote = Remote::new(Arc::clone(&link) as Arc<_>);

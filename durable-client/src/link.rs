@@ -99,7 +99,9 @@ impl Link {
                     Ok(_) => {}
                     Err(_) => return Err(disconnected("the executor has ended")),
                 }
-                let _ = first.changed().await;
+                if first.changed().await.is_err() {
+                    return Err(disconnected("the executor has ended"));
+                }
             }
         });
         let last = || match self.first.borrow().as_ref() {
@@ -172,10 +174,8 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-        // One that was not sent is not going to be: nobody takes its reply.
-        if let (false, true, Some(commands)) =
-            (self.is_over, self.sent.get(), self.commands.upgrade())
-        {
+        // One that was not sent is not going to be: nobody takes its reply. It is forgotten all the same.
+        if let (false, Some(commands)) = (self.is_over, self.commands.upgrade()) {
             let _ = commands.send(Command::Cancel(self.number));
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use durable_runtime::remote::RemoteAddress;
 use durable_runtime::{Error, ErrorKind, Result};
 use http::Uri;
+use http::uri::Authority;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What is spelt with percent signs in a part of a path.
@@ -14,7 +15,7 @@ const PATH_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ServerUrl {
     is_secure: bool,
-    authority: String,
+    authority: Authority,
     /// Without a slash at its end.
     path: String,
 }
@@ -42,7 +43,19 @@ impl ServerUrl {
             return Err(refused("it ends with a path, without a `?`"));
         }
         let path = uri.path().trim_end_matches('/').to_owned();
-        Ok(ServerUrl { is_secure, authority: authority.to_string(), path })
+        Ok(ServerUrl { is_secure, authority: authority.clone(), path })
+    }
+
+    /// The host and the port.
+    pub(crate) fn place(&self) -> (&str, u16) {
+        let port = self.authority.port_u16().unwrap_or(if self.is_secure { 443 } else { 80 });
+        (self.authority.host().trim_matches(['[', ']']), port)
+    }
+
+    /// Whether connections are made secret.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_secure(&self) -> bool {
+        self.is_secure
     }
 
     /// Where connections are made.

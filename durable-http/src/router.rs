@@ -155,8 +155,8 @@ impl ObjectRouter {
         };
         let gateway = Arc::new(self.gateway);
         let objects = self.routes.with_state(Arc::clone(&gateway));
-        let routes = self.has_layers.then(|| objects.clone());
-        let entrance = Entrance { gateway, routes };
+        let layered = self.has_layers.then(|| objects.clone());
+        let entrance = Entrance { gateway, layered };
         let router = router.route("/rpc", get(connect).with_state(entrance));
         Ok(router.fallback_service(objects.layer(from_fn(locate))))
     }

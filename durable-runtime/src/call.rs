@@ -417,8 +417,9 @@ where
             self.state = State::Done;
             return Poll::Ready(answer);
         }
-        let started = sent.get();
+        let sent = sent.clone();
         let after = ready!(self.poll_timeout(task));
+        let started = !sent.withdraw();
         self.state = State::Done;
         Poll::Ready(Err(CallError::TimedOut { after, started }))
     }

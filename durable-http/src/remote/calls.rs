@@ -1,15 +1,17 @@
 //! The calls of one connection, as requests that pass the layers.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use durable_runtime::BoxFuture;
 use durable_runtime::remote::{CallFrame, Failed, Outcome, RemoteAddress, ReplyFrame};
+use futures_util::FutureExt;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Collected, Limited};
 use parking_lot::Mutex;
 use percent_encoding::utf8_percent_encode;
@@ -49,7 +51,7 @@ impl Calls {
     /// Sends a call on its way. It goes on when the result is polled.
     pub(crate) fn make(&mut self, call: CallFrame) -> BoxFuture<ReplyFrame> {
         let number = call.number;
-        let Some(routes) = &self.entrance.routes else {
+        let Some(routes) = &self.entrance.layered else {
             let (known, made) = self.entrance.gateway.made(call);
             return Box::pin(async move { ReplyFrame { number, known, outcome: made.await } });
         };
@@ -64,9 +66,15 @@ impl Calls {
             let lane = lane.lock_owned().await;
             let passing = Arc::new(Mutex::new(Some(Passing { call, lane })));
             request.extensions_mut().insert(Arrived(Arc::clone(&passing)));
-            let Ok(response) = routes.as_service().call(request).await;
+            // A layer is somebody else's code; it takes no other call with it.
+            let passed = async move { routes.as_service().call(request).await };
+            let passed = AssertUnwindSafe(passed).catch_unwind().await;
             // A layer that keeps the request keeps the next ones no longer.
             let is_handed_on = passing.lock().take().is_none();
+            let response = passed.map_or_else(
+                |_| StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                |Ok(response)| response,
+            );
             let (known, outcome) = read(response, is_handed_on).await;
             ReplyFrame { number, known, outcome }
         })

@@ -9,7 +9,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use durable_runtime::remote::{CallFrame, Failed, Outcome, ReplyFrame, ToServer};
+use durable_runtime::remote::{
+    CallFrame, Failed, LEAVING, Outcome, Progress, ReplyFrame, ToServer,
+};
 use durable_runtime::transport::Connection as Place;
 use futures_util::future::{AbortHandle, Abortable, Aborted};
 use futures_util::stream::FuturesUnordered;
@@ -30,8 +32,12 @@ const SHUTS_DOWN: &str = "the server shuts down";
 const BATCH: usize = 64;
 
 /// Carries calls until one of both sides ends it.
-pub(crate) async fn run<S>(socket: WebSocketStream<S>, calls: Calls, place: Place)
-where
+pub(crate) async fn run<S>(
+    socket: WebSocketStream<S>,
+    calls: Calls,
+    place: Place,
+    progress: Progress,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut connection = Connection {
@@ -44,17 +50,16 @@ where
         to_flush: false,
         ending: Ending::No,
         place: Some(place),
-        heard: Instant::now(),
     };
     let mut silence = pin!(tokio::time::sleep(SILENCE));
     let ended = poll_fn(|task| {
         let polled = connection.poll(task);
         if polled.is_pending() && silence.as_mut().poll(task).is_ready() {
-            let deadline = connection.heard + SILENCE;
-            if deadline <= Instant::now() {
+            let left = SILENCE.saturating_sub(progress.silence());
+            if left.is_zero() {
                 return Poll::Ready(Err(Error::ConnectionClosed));
             }
-            silence.as_mut().reset(deadline);
+            silence.as_mut().reset(Instant::now() + left);
             task.waker().wake_by_ref();
         }
         polled
@@ -70,15 +75,13 @@ struct Connection<S> {
     running: FuturesUnordered<Running>,
     /// Those that run, by their numbers.
     accepted: HashMap<u64, Accepted>,
-    /// Of arguments of those that run, and of replies that are not written.
+    /// Of the frames of those that run, and of replies that are not written.
     bytes: usize,
     outgoing: VecDeque<Bytes>,
     to_flush: bool,
     ending: Ending,
     /// Until the client is told of a shutdown.
     place: Option<Place>,
-    /// When the client was last there.
-    heard: Instant,
 }
 
 /// A call, with its number for when it is dropped.
@@ -87,7 +90,7 @@ type Running = Pin<Box<dyn Future<Output = (u64, Result<ReplyFrame, Aborted>)> +
 struct Accepted {
     /// Drops the call.
     drop: AbortHandle,
-    /// How many bytes its arguments take.
+    /// How many bytes its frame had.
     bytes: usize,
 }
 
@@ -107,15 +110,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && self.ending == Ending::No
             && place.poll_ends(task).is_ready()
         {
-            self.end(CloseCode::Restart, SHUTS_DOWN);
+            self.end(CloseCode::Library(LEAVING), SHUTS_DOWN);
         }
         loop {
             // Many are read before their calls are made, so that many replies are written at once.
             let read = self.poll_read(task)?;
-            self.poll_running(task);
+            let is_full = self.poll_running(task);
             // What cannot be written now waits.
             if let Poll::Ready(Err(error)) = self.poll_write(task) {
                 return Poll::Ready(Err(error));
+            }
+            if is_full && self.bytes <= BYTES_MAX {
+                continue;
             }
             match read {
                 Poll::Ready(Read::Some) => {}
@@ -131,14 +137,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Some(message) => message?,
                 None => return Poll::Ready(Ok(Read::End)),
             };
-            self.heard = Instant::now();
             match message {
                 Message::Binary(frame) => self.take(&frame),
                 Message::Text(_) => self.end(CloseCode::Unsupported, "frames are binary"),
                 // The library answers.
                 Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
             }
-            if self.outgoing.len() > 4 * CALLS_MAX || self.bytes > 2 * BYTES_MAX {
+            if self.outgoing.len() > 4 * CALLS_MAX {
                 tracing::warn!("a client sends calls and reads no replies: it is cut off");
                 return Poll::Ready(Ok(Read::End));
             }
@@ -148,8 +153,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn take(&mut self, frame: &Bytes) {
         match ToServer::decode(frame) {
-            Ok(ToServer::Call(call)) if self.ending == Ending::No => self.accept(call),
-            Ok(ToServer::Call(CallFrame { number, .. })) => {
+            Ok(ToServer::Call(call)) if self.ending == Ending::No => {
+                self.accept(*call, frame.len());
+            }
+            // After the last word nothing may follow: the client knows that it was not taken.
+            Ok(ToServer::Call(_)) if self.ending == Ending::Said => {}
+            Ok(ToServer::Call(call)) => {
+                let number = call.number;
                 self.reply(ReplyFrame { number, known: None, outcome: not_made() });
             }
             Ok(ToServer::Cancel(number)) => {
@@ -164,8 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn accept(&mut self, call: CallFrame) {
-        let (number, bytes) = (call.number, call.arguments.len());
+    fn accept(&mut self, call: CallFrame, bytes: usize) {
+        let number = call.number;
         if self.accepted.contains_key(&number) {
             return self.end(CloseCode::Protocol, "two calls have one number");
         }
@@ -181,19 +191,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.accepted.insert(number, Accepted { drop, bytes });
     }
 
-    fn poll_running(&mut self, task: &mut Context<'_>) {
-        while let Poll::Ready(Some((number, made))) = Pin::new(&mut self.running).poll_next(task) {
+    /// Lets calls run; whether there is no room for their replies before others are written.
+    fn poll_running(&mut self, task: &mut Context<'_>) -> bool {
+        while self.bytes <= BYTES_MAX {
+            let Poll::Ready(Some((number, made))) = Pin::new(&mut self.running).poll_next(task)
+            else {
+                return false;
+            };
             let arguments = self.accepted.remove(&number).map_or(0, |accepted| accepted.bytes);
             self.bytes = self.bytes.saturating_sub(arguments);
             if let Ok(reply) = made {
                 self.reply(reply);
             }
         }
+        true
     }
 
     fn reply(&mut self, mut reply: ReplyFrame) {
         if reply.outcome == Outcome::Failed(Failed::ShutDown) {
-            self.end(CloseCode::Restart, SHUTS_DOWN);
+            self.end(CloseCode::Library(LEAVING), SHUTS_DOWN);
             reply.outcome = not_made();
         }
         let frame = reply.encode().or_else(|error| {

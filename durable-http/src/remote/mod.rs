@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use durable_runtime::remote::{self, Known, Outcome, PROTOCOL};
+use durable_runtime::remote::{self, Known, Outcome, PROTOCOL, Watched};
 use durable_runtime::{BoxFuture, Error, ErrorKind};
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -48,7 +48,7 @@ pub(crate) struct Entrance {
     pub(crate) gateway: Arc<Gateway>,
     /// What calls pass: the user's layers, and the gateway behind them. `None` if there are no layers: then the gateway has
     /// the calls at once.
-    pub(crate) routes: Option<axum::Router>,
+    pub(crate) layered: Option<axum::Router>,
 }
 
 /// A call among the extensions of the request that it passes the layers as.
@@ -97,16 +97,17 @@ pub(crate) async fn connect(State(entrance): State<Entrance>, mut request: Reque
     response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     tokio::spawn(async move {
         let stream = match upgrade.await {
-            Ok(stream) => TokioIo::new(stream),
+            Ok(stream) => Watched::new(TokioIo::new(stream)),
             Err(error) => return tracing::debug!(reason = %error, "a client did not connect"),
         };
+        let progress = stream.progress();
         let frame_bytes_max = remote::CALL_FRAME_BYTES_MAX;
         let config = WebSocketConfig::default()
             .max_message_size(Some(frame_bytes_max))
             .max_frame_size(Some(frame_bytes_max));
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let place = entrance.gateway.runtime.connection();
-        connection::run(socket, Calls::new(entrance, head), place).await;
+        connection::run(socket, Calls::new(entrance, head), place, progress).await;
     });
     response
 }

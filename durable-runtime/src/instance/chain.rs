@@ -13,7 +13,7 @@ use crate::gate::{Barrier, Unconfirmed};
 use crate::id::Identity;
 use crate::instance::Object;
 use crate::instance::mailbox::GateId;
-use crate::remote::{CHAIN_MAX, ChainLink};
+use crate::remote::{GATES_MAX, GateLink};
 
 tokio::task_local! {
     static CHAIN: Arc<Link>;
@@ -39,35 +39,32 @@ pub(crate) struct Link {
 enum Who {
     /// Of an object of the node with this address.
     Object { node: usize, class: &'static str, identity: Arc<Identity> },
-    /// Of an object whose call came from another process, in words.
-    Away(String),
+    /// Of an object in a process, whose call came from another one.
+    Away { process: u64 },
 }
-
-/// The longest text that a link is called by in another process, in bytes.
-const LABEL_BYTES_MAX: usize = 200;
 
 /// Tells this process from all others, so that a gate is known when its chain comes back.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| getrandom::u64().unwrap_or_default());
 
-/// The chain of the task that runs, to go along with a call that leaves the process; the innermost link first.
-pub(crate) fn outgoing() -> Vec<ChainLink> {
+/// The gates in the chain of the task that runs, to go along with a call that leaves the process; the innermost first. No names go:
+/// they are nothing for whoever has the server.
+pub(crate) fn outgoing() -> Vec<GateLink> {
     let Some(innermost) = current() else { return Vec::new() };
-    let links = innermost.ancestors().take(CHAIN_MAX);
-    links
-        .map(|link| {
-            let mut label = link.label();
-            label.truncate(label.floor_char_boundary(LABEL_BYTES_MAX));
-            ChainLink { label, gate: link.gate.map(|gate| (*PROCESS, gate.number())) }
+    let gates = innermost.ancestors().filter_map(|link| {
+        let gate = link.gate?;
+        Some(match link.who {
+            Who::Object { .. } => GateLink { process: *PROCESS, number: gate.number() },
+            Who::Away { process } => GateLink { process, number: gate.number() },
         })
-        .collect()
+    });
+    gates.take(GATES_MAX).collect()
 }
 
 /// The chain that came with a call from another process.
-pub(crate) fn arrived(links: Vec<ChainLink>) -> Chain {
-    links.into_iter().take(CHAIN_MAX).rfold(None, |parent, link| {
-        let gate = link.gate.filter(|(process, _)| process == &*PROCESS);
-        let gate = gate.map(|(_, number)| GateId::from_number(number));
-        let who = Who::Away(link.label);
+pub(crate) fn arrived(gates: Vec<GateLink>) -> Chain {
+    gates.into_iter().rfold(None, |parent, GateLink { process, number }| {
+        let gate = Some(GateId::from_number(number));
+        let who = Who::Away { process };
         Some(Arc::new(Link { who, gate, parent, unconfirmed: Arc::default() }))
     })
 }
@@ -111,7 +108,7 @@ pub(crate) fn cycle(gates: impl Iterator<Item = GateId>) -> Option<String> {
     let mut gates = gates.peekable();
     gates.peek()?;
     let (gates, innermost): (Vec<_>, _) = (gates.collect(), current()?);
-    let holds = |link: &&Link| link.gate.is_some_and(|gate| gates.contains(&gate));
+    let holds = |link: &&Link| link.gate_here().is_some_and(|gate| gates.contains(&gate));
     let holder = innermost.ancestors().position(|link| holds(&link))?;
     let mut way: Vec<String> = innermost.ancestors().take(holder + 1).map(Link::label).collect();
     way.reverse();
@@ -130,6 +127,14 @@ impl Link {
         let (node, identity) = (object.node().address(), Arc::clone(object.identity()));
         let who = Who::Object { node, class: T::CLASS, identity };
         Link { who, gate: None, parent, unconfirmed }
+    }
+
+    /// The gate that it holds, if that is in this process.
+    fn gate_here(&self) -> Option<GateId> {
+        match self.who {
+            Who::Away { process } if process != *PROCESS => None,
+            _ => self.gate,
+        }
     }
 
     fn is_of(&self, address: usize) -> bool {
@@ -157,7 +162,7 @@ impl Link {
     fn label(&self) -> String {
         match &self.who {
             Who::Object { class, identity, .. } => label(class, identity),
-            Who::Away(label) => label.clone(),
+            Who::Away { .. } => "another process".to_owned(),
         }
     }
 }

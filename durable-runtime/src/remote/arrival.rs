@@ -15,6 +15,9 @@ use crate::rpc::{MethodDescription, Refusal};
 use crate::wire::{Encoder, NAMED_NONE, WireError, is_positional, split_named};
 use crate::{BoxFuture, DurableObject, Namespace, Result};
 
+/// How much of the text of a shape is told, in bytes.
+const SHAPE_BYTES_MAX: usize = 16 * 1024;
+
 /// What a server says of a method to a client that does not know: whether it has the same shape.
 pub fn known(method: &'static MethodDescription, call: &CallFrame) -> Option<Known> {
     if call.knows {
@@ -22,7 +25,11 @@ pub fn known(method: &'static MethodDescription, call: &CallFrame) -> Option<Kno
     }
     let shape = method.shape();
     let agrees = call.fingerprint.is_some() && shape.fingerprint() == call.fingerprint;
-    Some(Known { agrees, shape: (!agrees).then(|| shape.describe().to_owned()) })
+    let text = || {
+        let text = shape.describe();
+        text[..text.floor_char_boundary(SHAPE_BYTES_MAX)].to_owned()
+    };
+    Some(Known { agrees, shape: (!agrees).then(text) })
 }
 
 /// Makes a call that has arrived. It is handed to the object in the first poll. Waits for `limit` at most.
@@ -51,7 +58,7 @@ pub fn arrive<T: DurableObject>(
         Err(error) => return Ok(Box::pin(ready(Outcome::Failed(refused(&error))))),
     };
     let timeout = call.timeout.map_or(limit, |timeout| timeout.min(limit));
-    let chain = chain::arrived(call.chain);
+    let chain = chain::arrived(call.gates);
     let made = namespace.raw_stub(&id).call_message(method, arguments).timeout(timeout);
     Ok(Box::pin(async move {
         match chain::continued(chain, made).await {

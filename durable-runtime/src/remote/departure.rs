@@ -79,7 +79,7 @@ where
             fingerprint: shape.and_then(MethodShape::fingerprint),
             knows: known.is_some(),
             timeout: self.timeout,
-            chain: chain::outgoing(),
+            gates: chain::outgoing(),
             names: names.iter().map(|argument| Cow::Borrowed(argument.name)).collect(),
             arguments: Bytes::from(arguments),
         };
@@ -109,7 +109,7 @@ where
             }
             failed => failed,
         };
-        failed.into_failure(self.method(), self.timeout)
+        failed.into_failure(self.method())
     }
 
     /// What does not fit, with both shapes if they are known to differ.

@@ -28,6 +28,8 @@ pub enum Failed {
     TimedOut {
         /// Whether the turn had started.
         started: bool,
+        /// How long it waited, in milliseconds.
+        after_ms: u64,
     },
     /// The method panicked.
     Panicked,
@@ -77,7 +79,10 @@ impl Failed {
         match failure {
             CallError::Application(never) => match never {},
             CallError::Overloaded { queued } => Failed::Overloaded { queued: queued as u64 },
-            CallError::TimedOut { started, .. } => Failed::TimedOut { started },
+            CallError::TimedOut { started, after } => {
+                let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                Failed::TimedOut { started, after_ms }
+            }
             CallError::Panicked { .. } => Failed::Panicked,
             CallError::RolledBack(error) => Failed::RolledBack(shortened(error)),
             CallError::Activation(error) => Failed::Activation(shortened(error)),
@@ -94,15 +99,15 @@ impl Failed {
         }
     }
 
-    /// As the caller of `method` sees it, who waits for `after` at most.
-    pub(crate) fn into_failure(self, method: &'static str, after: Option<Duration>) -> Failure {
+    /// As the caller of `method` sees it.
+    pub(crate) fn into_failure(self, method: &'static str) -> Failure {
         let in_the_log = || IN_THE_LOG.to_owned();
         match self {
             Failed::Overloaded { queued } => {
                 CallError::Overloaded { queued: usize::try_from(queued).unwrap_or(usize::MAX) }
             }
-            Failed::TimedOut { started } => {
-                CallError::TimedOut { after: after.unwrap_or(Duration::MAX), started }
+            Failed::TimedOut { started, after_ms } => {
+                CallError::TimedOut { after: Duration::from_millis(after_ms), started }
             }
             Failed::Panicked => CallError::Panicked { method, message: in_the_log() },
             Failed::RolledBack(error) => CallError::RolledBack(error),
@@ -163,7 +168,7 @@ mod tests {
             CallError::Disconnected { reason: "told".into(), sent: true },
         ];
         for failure in same {
-            let back = Failed::of(failure.clone()).into_failure("post", Some(after));
+            let back = Failed::of(failure.clone()).into_failure("post");
             assert_eq!(back, failure);
         }
         let withheld: Vec<Failure> = vec![
@@ -172,7 +177,7 @@ mod tests {
             CallError::Reset { reason: "secret".into(), started: true },
         ];
         for failure in withheld {
-            let back = Failed::of(failure.clone()).into_failure("post", Some(after));
+            let back = Failed::of(failure.clone()).into_failure("post");
             assert_eq!(std::mem::discriminant(&back), std::mem::discriminant(&failure));
             assert!(!back.to_string().contains("secret"), "{back}");
         }

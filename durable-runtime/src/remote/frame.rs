@@ -16,14 +16,21 @@ use crate::wire::MESSAGE_BYTES_MAX;
 /// The WebSocket subprotocol. Another number is another form of the frames.
 pub const PROTOCOL: &str = "durable.rpc.1";
 
+/// The code of the close frame by which a server says that it takes no more calls, and has answered all that it has taken. One that
+/// nobody else uses: proxies close with the codes of the standard.
+pub const LEAVING: u16 = 4012;
+
 /// The most that a head takes, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// The largest frame, in bytes.
 pub const CALL_FRAME_BYTES_MAX: usize = HEAD_BYTES_MAX + MESSAGE_BYTES_MAX;
 
-/// How many links of a chain go along: the innermost.
-pub const CHAIN_MAX: usize = 32;
+/// How many gates go along: the innermost.
+pub const GATES_MAX: usize = 32;
+
+/// How many arguments a method has at most.
+const NAMES_MAX: usize = 16;
 
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<HEAD_BYTES_MAX>()
@@ -53,20 +60,20 @@ impl RemoteAddress {
     }
 }
 
-/// Who waits for a call: a handler, a background future or a gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChainLink {
-    /// In words, such as `Room "a"`.
-    pub label: String,
-    /// The gate that it holds closed, and the process in which that is.
-    pub gate: Option<(u64, u64)>,
+/// A closed gate that waits for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateLink {
+    /// The process in which it is.
+    pub process: u64,
+    /// Its number there.
+    pub number: u64,
 }
 
 /// What a client sends.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToServer {
     /// Make this call.
-    Call(CallFrame),
+    Call(Box<CallFrame>),
     /// The call with this number is not to be made, if it has not begun; nobody waits for its reply.
     Cancel(u64),
 }
@@ -88,8 +95,8 @@ pub struct CallFrame {
     pub knows: bool,
     /// How long its caller waits.
     pub timeout: Option<Duration>,
-    /// Who waits for it, the innermost first.
-    pub chain: Vec<ChainLink>,
+    /// The gates that wait for it, the innermost first.
+    pub gates: Vec<GateLink>,
     /// The names of the arguments, in their order, if the message is to be read by names.
     pub names: Vec<Cow<'static, str>>,
     /// A message with the arguments.
@@ -137,7 +144,7 @@ enum ClientHead<'a> {
         fingerprint: Option<u64>,
         knows: bool,
         timeout_ms: Option<u64>,
-        chain: Cow<'a, [ChainLink]>,
+        gates: Cow<'a, [GateLink]>,
         names: Cow<'a, [Cow<'static, str>]>,
     },
     Cancel(u64),
@@ -172,7 +179,7 @@ impl CallFrame {
             fingerprint: self.fingerprint,
             knows: self.knows,
             timeout_ms: self.timeout.and_then(milliseconds),
-            chain: Cow::Borrowed(&self.chain),
+            gates: Cow::Borrowed(&self.gates),
             names: Cow::Borrowed(&self.names),
         };
         join(&head, &self.arguments)
@@ -207,20 +214,27 @@ impl ToServer {
                 fingerprint,
                 knows,
                 timeout_ms,
-                chain,
+                gates,
                 names,
-            } => ToServer::Call(CallFrame {
-                number,
-                class: Cow::Owned(class.into_owned()),
-                object: object.into_owned(),
-                method: Cow::Owned(method.into_owned()),
-                fingerprint,
-                knows,
-                timeout: timeout_ms.map(Duration::from_millis),
-                chain: chain.into_owned(),
-                names: names.into_owned(),
-                arguments: rest,
-            }),
+            } if gates.len() <= GATES_MAX && names.len() <= NAMES_MAX => {
+                ToServer::Call(Box::new(CallFrame {
+                    number,
+                    class: Cow::Owned(class.into_owned()),
+                    object: object.into_owned(),
+                    method: Cow::Owned(method.into_owned()),
+                    fingerprint,
+                    knows,
+                    timeout: timeout_ms.map(Duration::from_millis),
+                    gates: gates.into_owned(),
+                    names: names.into_owned(),
+                    // A copy: a slice would keep all that was read together with it.
+                    arguments: Bytes::copy_from_slice(&rest),
+                }))
+            }
+            ClientHead::Call { .. } => {
+                let text = "a call has more gates or arguments than there can be";
+                return Err(FrameError(text.to_owned()));
+            }
         })
     }
 }

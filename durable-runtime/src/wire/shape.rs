@@ -69,13 +69,13 @@ impl MethodShape {
             tracer
         });
         let (text, is_whole) = text::of_method(&graph, names, &traced);
-        let is_whole = is_whole && traced.len() == types.len();
+        let is_whole = is_whole && traced.len() == types.len() && graph.is_bounded();
         let fingerprint = is_whole.then(|| fingerprint(&text));
         MethodShape { graph, traced, text, fingerprint }
     }
 
     /// What two programs compare: the same for the same shape, whatever builds or runs them. `None` if a
-    /// value needs a self-describing format, or its type could not be traced: then positional form is never used.
+    /// value needs a self-describing format, its type could not be traced, or a stranger could make it endless: then positional form is never used.
     pub fn fingerprint(&self) -> Option<u64> {
         self.fingerprint
     }

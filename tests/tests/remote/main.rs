@@ -4,6 +4,7 @@ mod bed;
 mod calls;
 mod connections;
 mod guards;
+mod hostile;
 mod noise;
 mod order;
 mod versions;

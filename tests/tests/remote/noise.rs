@@ -14,7 +14,7 @@ use crate::bed::Server;
 fn frames() -> Vec<Vec<u8>> {
     use durable::remote::{CallFrame, RemoteAddress, ToServer};
     let call = |number, method: &'static str, arguments: &[u8]| {
-        ToServer::Call(CallFrame {
+        ToServer::Call(Box::new(CallFrame {
             number,
             class: "Desk".into(),
             object: RemoteAddress::Name("noise".into()),
@@ -22,10 +22,10 @@ fn frames() -> Vec<Vec<u8>> {
             fingerprint: Some(7),
             knows: false,
             timeout: Some(Duration::from_secs(5)),
-            chain: Vec::new(),
+            gates: Vec::new(),
             names: vec!["by".into()],
             arguments: bytes::Bytes::copy_from_slice(arguments),
-        })
+        }))
     };
     let frames = [
         call(1, "add", &[2, 5]),

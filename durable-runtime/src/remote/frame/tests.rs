@@ -16,13 +16,12 @@ fn call() -> impl Strategy<Value = CallFrame> {
         text().prop_map(RemoteAddress::Name),
         any::<[u8; 32]>().prop_map(RemoteAddress::Id),
     ];
-    let link = (text(), any::<Option<(u64, u64)>>());
-    let chain = proptest::collection::vec(link, 0..4);
+    let gates = proptest::collection::vec(any::<(u64, u64)>(), 0..4);
     let names = proptest::collection::vec(text(), 0..4);
     let timeout = proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
-    let who = (text(), object, text(), chain);
+    let who = (text(), object, text(), gates);
     (any::<u64>(), who, any::<Option<u64>>(), timeout, names, bytes()).prop_map(
-        |(number, (class, object, method, chain), fingerprint, timeout, names, arguments)| {
+        |(number, (class, object, method, gates), fingerprint, timeout, names, arguments)| {
             CallFrame {
                 number,
                 class: Cow::Owned(class),
@@ -31,7 +30,10 @@ fn call() -> impl Strategy<Value = CallFrame> {
                 fingerprint,
                 knows: number % 2 == 0,
                 timeout,
-                chain: chain.into_iter().map(|(label, gate)| ChainLink { label, gate }).collect(),
+                gates: gates
+                    .into_iter()
+                    .map(|(process, number)| GateLink { process, number })
+                    .collect(),
                 names: names.into_iter().map(Cow::Owned).collect(),
                 arguments,
             }
@@ -42,7 +44,8 @@ fn call() -> impl Strategy<Value = CallFrame> {
 fn reply() -> impl Strategy<Value = ReplyFrame> {
     let failed = prop_oneof![
         any::<u64>().prop_map(|queued| Failed::Overloaded { queued }),
-        any::<bool>().prop_map(|started| Failed::TimedOut { started }),
+        (any::<bool>(), any::<u64>())
+            .prop_map(|(started, after_ms)| Failed::TimedOut { started, after_ms }),
         text().prop_map(|said| Failed::NotFound(Error::new(ErrorKind::NotFound, said))),
         (any::<u16>(), text()).prop_map(|(status, reason)| Failed::Denied { status, reason }),
         Just(Failed::OtherShape),
@@ -64,7 +67,7 @@ fn reply() -> impl Strategy<Value = ReplyFrame> {
 proptest! {
     #[test]
     fn frames_come_back(call in call(), reply in reply(), number: u64) {
-        for frame in [ToServer::Call(call), ToServer::Cancel(number)] {
+        for frame in [ToServer::Call(Box::new(call)), ToServer::Cancel(number)] {
             prop_assert_eq!(ToServer::decode(&frame.encode().unwrap()).unwrap(), frame);
         }
         prop_assert_eq!(ReplyFrame::decode(&reply.encode().unwrap()).unwrap(), reply);
@@ -75,7 +78,7 @@ proptest! {
     fn what_is_no_frame_is_refused(noise in bytes(), call in call(), cut: prop::sample::Index, at: prop::sample::Index, with: u8) {
         let _ = ToServer::decode(&noise);
         let _ = ReplyFrame::decode(&noise);
-        let whole = ToServer::Call(call).encode().unwrap();
+        let whole = ToServer::Call(Box::new(call)).encode().unwrap();
         let cut = whole.slice(..cut.index(whole.len()));
         let _ = ToServer::decode(&cut);
         let mut changed = whole.to_vec();
@@ -95,15 +98,15 @@ fn a_head_has_a_limit() {
         fingerprint: None,
         knows: false,
         timeout: None,
-        chain: Vec::new(),
+        gates: Vec::new(),
         names: Vec::new(),
         arguments: Bytes::from(vec![0; 2 * HEAD_BYTES_MAX]),
     };
-    assert!(ToServer::Call(call.clone()).encode().is_err());
+    assert!(ToServer::Call(Box::new(call.clone())).encode().is_err());
     // The arguments are no part of it.
     call.object = RemoteAddress::Name("lobby".into());
-    let frame = ToServer::Call(call.clone()).encode().unwrap();
-    assert_eq!(ToServer::decode(&frame), Ok(ToServer::Call(call)));
+    let frame = ToServer::Call(Box::new(call.clone())).encode().unwrap();
+    assert_eq!(ToServer::decode(&frame), Ok(ToServer::Call(Box::new(call))));
     // A name that says it is 2^40 bytes long: refused before anything is allocated.
     let huge = [0, 1, 253, 0, 0, 0, 0, 0, 1, 0, 0];
     assert!(ToServer::decode(&Bytes::copy_from_slice(&huge)).is_err());

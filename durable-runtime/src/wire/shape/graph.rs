@@ -128,6 +128,38 @@ impl Graph {
         &mut self.nodes[id.0]
     }
 
+    /// Whether what is read in positional form is bounded by the length of the message: how deep it is nested, since no type
+    /// contains itself, and how many elements it has, since each of them takes bytes. Who sends it may be a stranger, and bincode counts neither.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let mut states = vec![Visit::New; self.nodes.len()];
+        (0..self.nodes.len()).all(|node| self.visit(node, &mut states).is_some())
+    }
+
+    /// Whether a value of this node takes no bytes; `None` if it is not bounded.
+    fn visit(&self, place: usize, states: &mut [Visit]) -> Option<bool> {
+        match states[place] {
+            Visit::Done { is_empty } => return Some(is_empty),
+            Visit::Begun => return None,
+            Visit::New => states[place] = Visit::Begun,
+        }
+        let node = &self.nodes[place];
+        let mut parts_are_empty = true;
+        for part in &node.parts {
+            parts_are_empty &= match part.format {
+                Some(Format::Node(NodeId(child))) => self.visit(child, states)?,
+                Some(Format::Scalar(scalar)) => scalar == Scalar::Unit,
+                None => false,
+            };
+        }
+        let is_empty = match node.body {
+            Body::Seq | Body::Map if parts_are_empty => return None,
+            Body::Root | Body::Unit | Body::Newtype | Body::Tuple | Body::Struct => parts_are_empty,
+            Body::Option | Body::Seq | Body::Map | Body::Enum | Body::Unexplored => false,
+        };
+        states[place] = Visit::Done { is_empty };
+        Some(is_empty)
+    }
+
     /// For each node how far it is, in nodes, to something that nobody has seen yet; `None` if there is
     /// nothing left to see behind it.
     pub(crate) fn distances(&self) -> Distances {
@@ -147,6 +179,14 @@ impl Graph {
             }
         }
     }
+}
+
+/// How far a node has been looked at.
+#[derive(Clone, Copy)]
+enum Visit {
+    New,
+    Begun,
+    Done { is_empty: bool },
 }
 
 fn distance(node: &Node, known: &[Option<usize>]) -> Option<usize> {
