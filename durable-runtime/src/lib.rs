@@ -54,7 +54,7 @@ pub use gate_handle::GateHandle;
 pub use handle::Handle;
 pub use handlers::{AlarmInfo, Request, Response};
 pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
-pub use namespace::Namespace;
+pub use namespace::{LIST_LIMIT, List, Namespace, ObjectInfo, Page};
 pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 pub use runtime::Runtime;
 pub use schedule::{

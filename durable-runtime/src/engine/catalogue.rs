@@ -8,6 +8,7 @@
 //! its program still names what the class was called before (`renamed_from`).
 
 mod objects;
+mod pages;
 mod wakes;
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
-pub(crate) use objects::{ObjectIndex, Row, Unlisted};
+pub(crate) use objects::{News, ObjectIndex, Row, Unlisted};
 
 use super::directory::{io_error, private_file};
 use super::{pagestore, sqlite};
@@ -78,29 +79,6 @@ impl Catalogue {
         Ok(Catalogue { state: Mutex::new(state), is_lost })
     }
 
-    /// What is known of an object.
-    #[cfg(test)]
-    pub(crate) fn object(&self, key: &super::ObjectKey) -> Result<Option<Row>> {
-        use rusqlite::OptionalExtension;
-        let state = self.state.lock();
-        let sql = "SELECT name, location_hint, created_ms, commit_number, epoch, deleted \
-             FROM objects WHERE class = ? AND id = ?";
-        let row = state.connection.query_row(sql, (&*key.class, key.id.as_bytes()), |row| {
-            let name: Option<String> = row.get(0)?;
-            Ok(Row {
-                about: super::About { name: name.map(Arc::from), location_hint: row.get(1)? },
-                created_ms: row.get(2)?,
-                stamp: pagestore::Stamp {
-                    commit: row.get::<_, i64>(3)?.try_into().unwrap(),
-                    epoch: row.get(4)?,
-                    time_ms: 0,
-                },
-                deleted: row.get(5)?,
-            })
-        });
-        row.optional().map_err(sqlite::error)
-    }
-
     /// The key of a class, which is registered now if it is new and renamed if it is known by a
     /// former name. To be called once for each class of the program.
     ///
@@ -137,6 +115,7 @@ fn prepare(connection: &Connection, keys: &[String]) -> rusqlite::Result<bool> {
          (key TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, former TEXT NOT NULL) STRICT;",
     )?;
     connection.execute_batch(objects::SCHEMA)?;
+    objects::add_columns(connection)?;
     connection.execute_batch(wakes::SCHEMA)?;
     for key in keys {
         let insert = "INSERT OR IGNORE INTO classes (key, name, former) VALUES (?1, ?1, '')";
