@@ -35,9 +35,10 @@ use std::task::Waker;
 
 use rusqlite::Connection;
 
-pub(crate) use catalogue::Catalogue;
 #[cfg(test)]
 pub(crate) use catalogue::ObjectIndex;
+pub(crate) use catalogue::{Catalogue, Class as StoredClass};
+pub(crate) use check::Trial;
 pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
 pub(crate) use directory::Directory;
 #[cfg(test)]
@@ -158,6 +159,31 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn find(&self, object: &ObjectKey) -> Result<Option<Known>> {
         let _ = object;
         Ok(None)
+    }
+
+    /// The classes that are stored, in the order of their names.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    fn classes(&self) -> Result<Vec<StoredClass>> {
+        Ok(Vec::new())
+    }
+
+    /// Deletes an object of which nobody has the database open.
+    ///
+    /// # Errors
+    /// When its database cannot be opened, or the deletion cannot be logged.
+    fn delete(&self, object: &ObjectKey) -> Result<()> {
+        self.open(object, Arc::new(|_| Ok(())))?.delete().map(drop)
+    }
+
+    /// Forgets a class whose objects are all deleted, once none of them has a file any more.
+    ///
+    /// # Errors
+    /// When files cannot be removed, or the list cannot be written.
+    fn remove_class(&self, key: &str) -> Result<()> {
+        let _ = key;
+        Ok(())
     }
 
     /// Says when an object was last in use, before it leaves memory. That is kept from the next checkpoint on.

@@ -43,7 +43,7 @@ pub(crate) use kv::{read_message, write_message};
 pub(crate) use limits::Limits;
 pub use live::{ColumnIndex, Row};
 pub use migration::Migration;
-pub(crate) use migration::{MigrationRun, check_migrations};
+pub(crate) use migration::{MigrationRun, Tried, check_migrations, try_migrations};
 pub use params::Params;
 pub use rusqlite::ToSql;
 pub use sql::Sql;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
 
-use super::Catalogue;
+use super::{Catalogue, Class};
 use crate::Result;
 use crate::engine::listing::{Known, Listed, Order};
 use crate::engine::pagestore::{Header, Stamp};
@@ -86,6 +86,17 @@ pub(crate) trait ObjectIndex: WakeTable + fmt::Debug {
     /// The row of an object, also of a deleted one.
     fn find(&self, object: &ObjectKey) -> Result<Option<Known>>;
 
+    /// The classes that are stored, in the order of their names.
+    fn classes(&self) -> Result<Vec<Class>> {
+        Ok(Vec::new())
+    }
+
+    /// Forgets a class, whose objects are all deleted.
+    fn remove_class(&self, key: &str) -> Result<()> {
+        let _ = key;
+        Ok(())
+    }
+
     /// Whether it was lost since [`set_complete`](ObjectIndex::set_complete), and has to be made anew.
     fn is_lost(&self) -> bool;
 
@@ -113,6 +124,14 @@ impl ObjectIndex for Catalogue {
 
     fn find(&self, object: &ObjectKey) -> Result<Option<Known>> {
         super::pages::find(&self.state.lock().connection, object).map_err(failed)
+    }
+
+    fn classes(&self) -> Result<Vec<Class>> {
+        self.state.lock().classes().map_err(|error| error.context("the catalogue"))
+    }
+
+    fn remove_class(&self, key: &str) -> Result<()> {
+        self.state.lock().remove_class(key).map_err(failed)
     }
 
     fn is_lost(&self) -> bool {

@@ -106,6 +106,14 @@ impl Waker {
         self.signal.want(&mut self.signal.rounds.lock());
     }
 
+    /// Waits on this thread for a checkpoint that begins now.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(super) fn round(&self) -> Result<()> {
+        self.signal.round()
+    }
+
     /// Waits on this thread until what waits in memory for the files is within its limit. The caller holds
     /// no lock; what is waited for are threads of the engine, which need nobody else.
     ///

@@ -50,7 +50,9 @@ use super::pagestore::{FilePerObject, PageStore, Stamp, object_path};
 use super::record::Draft;
 use super::vfs::{Clock, Vfs, template};
 use super::wakes::{Batch, Due, Wake, Wakes};
-use super::{Configure, Database, Directory, Engine, Known, Listed, ObjectKey, Order, Receipt};
+use super::{
+    Configure, Database, Directory, Engine, Known, Listed, ObjectKey, Order, Receipt, StoredClass,
+};
 use crate::observe::events::note;
 use crate::observe::meters::JournalMeters;
 use crate::{Error, ErrorKind, Result};
@@ -207,6 +209,16 @@ impl Engine for JournaledEngine {
 
     fn find(&self, object: &ObjectKey) -> Result<Option<Known>> {
         self.shared.find(object)
+    }
+
+    fn classes(&self) -> Result<Vec<StoredClass>> {
+        self.shared.index.classes()
+    }
+
+    fn remove_class(&self, key: &str) -> Result<()> {
+        // A file that is left would bring the class back.
+        self.checkpointer.waker().round()?;
+        self.shared.index.remove_class(key)
     }
 
     fn note_use(&self, object: &ObjectKey, time_ms: i64) {
