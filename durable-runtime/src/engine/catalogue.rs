@@ -142,16 +142,12 @@ pub(super) fn classes_of(directory: &Path) -> Result<Vec<Class>> {
 }
 
 fn read_classes(path: &Path) -> Result<Vec<Class>> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-    let encoded =
-        path.as_os_str().as_encoded_bytes().iter().fold(String::new(), |mut uri, byte| {
-            if plain(*byte) {
-                uri.push(char::from(*byte))
-            } else {
-                uri += &format!("%{byte:02X}")
-            }
-            uri
-        });
+    let encode = |byte: &u8| match byte {
+        b'/' | b'.' | b'_' | b'-' => char::from(*byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    let encoded: String = path.as_os_str().as_encoded_bytes().iter().map(encode).collect();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;

@@ -243,7 +243,7 @@ impl<T> fmt::Debug for Page<T> {
 impl<T: DurableObject> fmt::Debug for List<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("List")
-            .field("class", &T::CLASS)
+            .field("namespace", &self.namespace)
             .field("prefix", &self.prefix)
             .field("after", &self.after)
             .field("limit", &self.limit)

@@ -75,7 +75,7 @@ impl Expiry {
 impl Store {
     /// Until when the object is kept, if it has the row.
     pub(crate) fn lease(&self) -> Result<Option<Lease>> {
-        self.on_own_table(None, |connection| read(connection))
+        self.on_own_table(None, read)
     }
 
     /// Whether a use at this time has to be noted, with [`renew_lease`](Self::renew_lease). An object that is not stored has no row, and
