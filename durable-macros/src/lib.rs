@@ -59,7 +59,8 @@ use proc_macro::TokenStream;
 /// that the runtime reads, and `Counter::check_migrations()` with a test that calls it.
 ///
 /// Options: `name = "counter"` is the class name that is stored with the data (default: the type's
-/// name), `renamed_from = "Hits"` a former one (may be repeated), `crate = path` where the crate
+/// name), `renamed_from = "Hits"` a former one (may be repeated), `expires_after = "30d"`
+/// how long an object is kept that nobody uses (in `s`, `m`, `h` or `d`; default: for ever), `crate = path` where the crate
 /// `durable` is found if it was renamed.
 ///
 /// Each error names its rule; the page `rules` of the crate `durable` explains them one by one.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::engine::tune_process;
-use crate::engine::{Catalogue, Directory, Engine, JournaledEngine, OnDamage, WriteLimits};
+use crate::engine::{Catalogue, Directory, Engine, JournaledEngine, OnDamage, Order, WriteLimits};
 use crate::harness::Harness;
 use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class};
 use crate::instance::turn::Form;
 use crate::node::{Environment, Node, Settings};
+use crate::observe::events::note;
 use crate::observe::meters;
 use crate::socket::shared::SocketLimits;
 use crate::storage::Limits;
@@ -358,6 +359,7 @@ impl Builder {
             self.on_damage,
             catalogue,
         )?);
+        tell_of_unregistered(&*engine)?;
         let settings = Settings {
             environment: self.environment,
             time: if self.harness.moves_time {
@@ -423,6 +425,21 @@ fn resolve(
         classes.insert(registration.type_id, (registration.make)(key));
     }
     Ok(classes)
+}
+
+/// A class that has vanished from the program may have been forgotten, or renamed without saying so.
+fn tell_of_unregistered(engine: &dyn Engine) -> Result<()> {
+    for class in engine.classes()?.into_iter().filter(|class| !class.is_registered) {
+        let first = engine.list(&class.key, &Order::Ids { after: None }, 1)?;
+        if !first.is_empty() {
+            note!(
+                warn,
+                class = class.name,
+                "a class that has objects is not registered: they are kept, and nobody can call them"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Half of the files that the process may open are for objects.

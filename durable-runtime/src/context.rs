@@ -272,7 +272,8 @@ impl<T: DurableObject> Context<T> {
     pub(crate) fn new(object: Arc<Object<T>>, engine: Arc<dyn Engine>) -> Self {
         let (node, identity) = (object.node().clone(), object.identity().clone());
         let limits = node.settings.limits.clone();
-        let store = Store::limited(engine, identity.clone(), T::MIGRATIONS, limits);
+        let store = Store::limited(engine, identity.clone(), T::MIGRATIONS, limits)
+            .expiring(T::EXPIRES_AFTER);
         let parts = Parts {
             store,
             identity,
@@ -378,6 +379,10 @@ impl<T: DurableObject> Context<T> {
 
     pub(crate) fn identity(&self) -> &Identity {
         self.parts.object.identity()
+    }
+
+    pub(crate) fn store_mut(&mut self) -> &mut Store {
+        &mut self.base_mut().store
     }
 
     /// Closes the database; the next activation opens it anew.

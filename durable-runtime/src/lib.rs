@@ -39,6 +39,7 @@ mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
+mod trial;
 mod wake;
 mod wire;
 
@@ -54,9 +55,9 @@ pub use gate_handle::GateHandle;
 pub use handle::Handle;
 pub use handlers::{AlarmInfo, Request, Response};
 pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
-pub use namespace::Namespace;
+pub use namespace::{LIST_LIMIT, List, Namespace, ObjectInfo, Page};
 pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
-pub use runtime::Runtime;
+pub use runtime::{ClassInfo, Runtime};
 pub use schedule::{
     Cron, CronIn, Every, FailedRun, Receiver, Recurrence, Schedule, TIMER_KEY_BYTES_MAX,
 };
@@ -70,6 +71,7 @@ pub use storage::{
 pub use storage::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use storage::{Kv, KvKeys, KvList, KvRange, Outcome, Rollback};
 pub use stub::{Fetch, ObjectStub};
+pub use trial::{MigrationReport, MigrationTrial, check_migrations_on};
 pub use wire::MESSAGE_BYTES_MAX;
 
 /// What a transport of WebSockets needs: a server that calls `fetch` over a network. Not for users of objects.

@@ -1,5 +1,8 @@
 //! All objects of one class.
 
+mod delete;
+mod list;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -13,6 +16,8 @@ use crate::stub::RawStub;
 use crate::{
     Context, DurableObject, Error, ErrorKind, Jurisdiction, LocationHint, ObjectId, Result,
 };
+
+pub use list::{LIST_LIMIT, List, ObjectInfo, Page};
 
 /// The objects of class `T`: makes ids and stubs. Nothing is opened or created before a call.
 pub struct Namespace<T: DurableObject> {
@@ -88,6 +93,10 @@ impl<T: DurableObject> Namespace<T> {
         self.class.as_ref().map(|_| ()).map_err(|error| Error::clone(error))
     }
 
+    fn class(&self) -> Result<&Arc<Class<T>>> {
+        self.class.as_ref().map_err(|error| Error::clone(error))
+    }
+
     fn check(&self, id: &ObjectId<T>) -> Result<()> {
         if !id.raw().belongs_to(self.key()) {
             let message = format!("{id} is not an id of class `{}`", T::CLASS);
@@ -144,7 +153,7 @@ impl<T: DurableObject> Namespace<T> {
     /// # Errors
     /// When the class is not registered, the id belongs to another class, or the disk fails.
     pub fn exists(&self, id: &ObjectId<T>) -> Result<bool> {
-        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
+        let class = self.class()?;
         self.check(id)?;
         self.engine()?.exists(&ObjectKey { class: class.key.clone(), id: id.raw() })
     }
@@ -158,7 +167,7 @@ impl<T: DurableObject> Namespace<T> {
     /// # Errors
     /// When the class is not registered, the runtime is shut down, or the disk fails.
     pub fn given_up(&self) -> Result<Vec<ObjectId<T>>> {
-        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
+        let class = self.class()?;
         let objects = self.engine()?.given_up(&class.key)?;
         Ok(objects.into_iter().map(|object| ObjectId::new(object.id, None)).collect())
     }
@@ -203,21 +212,13 @@ impl<T: DurableObject> Namespace<T> {
         }
     }
 
-    /// The objects that exist, in the order of their ids.
-    #[cfg(feature = "testing")]
-    pub(crate) fn stored(&self) -> Result<Vec<ObjectId<T>>> {
-        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
-        let objects = self.engine()?.objects(&class.key)?;
-        Ok(objects.into_iter().map(|object| ObjectId::new(object.id, None)).collect())
-    }
-
     async fn turn<R: Send + 'static>(
         &self,
         id: &ObjectId<T>,
         name: &'static str,
         code: impl FnOnce(&mut T, &Context<T>) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
+        let class = self.class()?;
         self.check(id)?;
         let object = class.object(&self.node, id.raw(), id.shared_name());
         RawStub::new(id.clone(), Ok(object)).turn(name, code).await.map_err(Error::from)
@@ -234,7 +235,7 @@ impl<T: DurableObject> Namespace<T> {
     /// # Errors
     /// When the class is not registered or the id belongs to another class.
     pub fn evict(&self, id: &ObjectId<T>) -> Result<bool> {
-        let class = self.class.as_ref().map_err(|error| Error::clone(error))?;
+        let class = self.class()?;
         self.check(id)?;
         Ok(class.object(&self.node, id.raw(), None).evict())
     }

@@ -180,6 +180,33 @@ impl Node {
         };
     }
 
+    /// Reads what the engine knows, on a thread that may wait for the disk, and gives it once that is durable.
+    ///
+    /// # Errors
+    /// What `read` gives, and when the runtime is shut down or the disk fails.
+    pub(crate) async fn read<R: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&dyn Engine) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let ended = || Error::new(ErrorKind::ShutDown, "the runtime is shut down");
+        if self.is_closing() && !self.is_in_a_handler() {
+            return Err(ended());
+        }
+        let node = Arc::clone(self);
+        // Shutting down waits for it: it holds the engine.
+        let reading = self.tasks.spawn_blocking_on(
+            move || {
+                let engine = node.engine().ok_or_else(ended)?;
+                let found = read(&*engine)?;
+                Ok::<_, Error>((found, engine.flushed()))
+            },
+            &self.executor,
+        );
+        let (found, durable) = reading.await.map_err(|_| ended())??;
+        durable.wait().await?;
+        Ok(found)
+    }
+
     /// Runs a task that ends by itself when the runtime does.
     #[cfg(feature = "testing")]
     pub(crate) fn spawn_unwaited(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -192,7 +219,7 @@ impl Node {
     /// Takes note of an object that has an instance now.
     pub(crate) fn admit<T: DurableObject>(self: &Arc<Self>, object: Arc<Object<T>>) {
         let limit = self.settings.idle_limit;
-        self.residents.admit(object, || {
+        self.residents.admit(object, self.settings.time.now_or_system(), || {
             let sweeps = limit != Duration::MAX && !self.is_closing();
             sweeps.then(|| {
                 let sweeper = idle::sweep(Arc::downgrade(self), limit);

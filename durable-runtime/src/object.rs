@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::handlers::{AlarmInfo, Request, Response};
 use crate::rpc::{MethodDescription, WireReply};
@@ -25,6 +26,8 @@ pub trait DurableObject: Sized + ObjectValue + 'static {
     const CLASS: &'static str;
     /// Names under which this class was stored before (`renamed_from`).
     const FORMER_CLASSES: &'static [&'static str];
+    /// After how long without use an object deletes itself (`expires_after`); `None`: never.
+    const EXPIRES_AFTER: Option<Duration> = None;
     /// The business methods, in source order.
     const METHODS: &'static [MethodDescription];
     /// The migrations, from 1 upwards without gaps.

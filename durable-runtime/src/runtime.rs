@@ -1,7 +1,8 @@
 //! The runtime: one data directory, opened by one program at a time, and the objects in it.
 
-use std::fmt;
+mod classes;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::instance::turn::in_a_turn;
 use crate::node::Node;
 use crate::{Builder, DurableObject, Error, ErrorKind, Namespace, Result};
+
+pub use classes::ClassInfo;
 
 /// Runs objects whose data is in one directory.
 ///

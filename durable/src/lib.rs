@@ -80,6 +80,9 @@ pub mod guide {
     #[doc = include_str!("../../docs/observability.md")]
     pub mod observability {}
 
+    #[doc = include_str!("../../docs/operations.md")]
+    pub mod operations {}
+
     #[doc = include_str!("../../docs/websockets.md")]
     pub mod websockets {}
 

@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 
 use super::methods::{Method, of_trait};
 use super::{Class, all_at, handlers, internal, migrations, quiet};
-use crate::input::{Role, types};
+use crate::input::{Role, options, types};
 
 /// The descriptor and the probes that belong to it.
 pub(super) fn expand(class: &Class<'_>, methods: &[Method<'_>]) -> TokenStream {
@@ -15,6 +15,13 @@ pub(super) fn expand(class: &Class<'_>, methods: &[Method<'_>]) -> TokenStream {
     let options = &class.sound.object.options;
     let name = options.name.as_ref().map_or_else(|| class.name(), syn::LitStr::value);
     let former = &options.renamed_from;
+    let expiry = options.expires_after.as_ref().and_then(|time| options::seconds(&time.value()));
+    let expiry = expiry.map(|seconds| {
+        quote! {
+            const EXPIRES_AFTER: ::core::option::Option<::core::time::Duration> =
+                ::core::option::Option::Some(::core::time::Duration::from_secs(#seconds));
+        }
+    });
     let descriptions = methods.iter().map(|method| {
         let (configuration, description) = (&method.configuration, method.description());
         quote!(#configuration #description)
@@ -44,6 +51,7 @@ pub(super) fn expand(class: &Class<'_>, methods: &[Method<'_>]) -> TokenStream {
         impl #private::DurableObject for #self_type {
             const CLASS: &'static ::core::primitive::str = #name;
             const FORMER_CLASSES: &'static [&'static ::core::primitive::str] = &[#(#former),*];
+            #expiry
             const METHODS: &'static [#private::MethodDescription] = &[#(#descriptions),*];
             const MIGRATIONS: &'static [#private::MigrationInfo] = #migrations;
             const HANDLERS: #private::Handlers<Self> = #handlers;

@@ -5,7 +5,7 @@
 //! An error here means that the block itself cannot be read.
 
 mod function;
-mod options;
+pub(crate) mod options;
 mod tokens;
 pub(crate) mod types;
 

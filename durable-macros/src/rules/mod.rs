@@ -53,6 +53,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule("generic-object", Check::Block(object::check_generic_object)),
     rule("self-type", Check::Block(object::check_self_type)),
     rule("unknown-option", Check::Items(object::check_options)),
+    rule("expires-after", Check::Items(object::check_expiry)),
     rule("macro-item", Check::Items(object::check_macros)),
     rule("two-impls", Check::Compiler),
     rule("not-an-object", Check::Compiler),

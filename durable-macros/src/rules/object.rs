@@ -4,7 +4,7 @@ use quote::ToTokens;
 use syn::{PathArguments, Type};
 
 use super::Report;
-use crate::input::{Object, types};
+use crate::input::{Object, options, types};
 
 /// `impl Display for Room`
 pub(super) fn check_trait_impl(object: &Object, report: &mut Report<'_>) {
@@ -55,7 +55,19 @@ pub(super) fn check_options(object: &Object, report: &mut Report<'_>) {
         report.at(
             &problem.tokens,
             &problem.what,
-            "the options are `name = \"..\"`, `renamed_from = \"..\"` (may be repeated) and `crate = path`",
+            "the options are `name = \"..\"`, `renamed_from = \"..\"` (may be repeated), `expires_after = \"30d\"` and `crate = path`",
+        );
+    }
+}
+
+/// `#[durable_object(expires_after = "soon")]`
+pub(super) fn check_expiry(object: &Object, report: &mut Report<'_>) {
+    let Some(time) = &object.options.expires_after else { return };
+    if options::seconds(&time.value()).is_none() {
+        report.at(
+            time,
+            "`expires_after` is a whole number and a unit",
+            "the units are `s`, `m`, `h` and `d`: write `expires_after = \"30d\"` for thirty days, at most `100000d`",
         );
     }
 }

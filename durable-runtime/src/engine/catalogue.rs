@@ -8,6 +8,7 @@
 //! its program still names what the class was called before (`renamed_from`).
 
 mod objects;
+mod pages;
 mod wakes;
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
-pub(crate) use objects::{ObjectIndex, Row, Unlisted};
+pub(crate) use objects::{News, ObjectIndex, Row, Unlisted};
 
 use super::directory::{io_error, private_file};
 use super::{pagestore, sqlite};
@@ -46,10 +47,12 @@ struct State {
 
 /// A stored class. `former` are its names before this one, the first of which is the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Class {
-    key: String,
-    name: String,
-    former: Vec<String>,
+pub(crate) struct Class {
+    pub(crate) key: String,
+    pub(crate) name: String,
+    pub(crate) former: Vec<String>,
+    /// Whether the program has it.
+    pub(crate) is_registered: bool,
 }
 
 impl fmt::Debug for Catalogue {
@@ -76,29 +79,6 @@ impl Catalogue {
         let (connection, is_lost) = open().map_err(|error| failed(&path, error))?;
         let state = State { connection, resolved: HashMap::new() };
         Ok(Catalogue { state: Mutex::new(state), is_lost })
-    }
-
-    /// What is known of an object.
-    #[cfg(test)]
-    pub(crate) fn object(&self, key: &super::ObjectKey) -> Result<Option<Row>> {
-        use rusqlite::OptionalExtension;
-        let state = self.state.lock();
-        let sql = "SELECT name, location_hint, created_ms, commit_number, epoch, deleted \
-             FROM objects WHERE class = ? AND id = ?";
-        let row = state.connection.query_row(sql, (&*key.class, key.id.as_bytes()), |row| {
-            let name: Option<String> = row.get(0)?;
-            Ok(Row {
-                about: super::About { name: name.map(Arc::from), location_hint: row.get(1)? },
-                created_ms: row.get(2)?,
-                stamp: pagestore::Stamp {
-                    commit: row.get::<_, i64>(3)?.try_into().unwrap(),
-                    epoch: row.get(4)?,
-                    time_ms: 0,
-                },
-                deleted: row.get(5)?,
-            })
-        });
-        row.optional().map_err(sqlite::error)
     }
 
     /// The key of a class, which is registered now if it is new and renamed if it is known by a
@@ -129,6 +109,54 @@ impl Catalogue {
     }
 }
 
+impl State {
+    fn classes(&self) -> Result<Vec<Class>> {
+        let is_registered = |class: &Class| self.resolved.contains_key(&*class.key);
+        let classes = load(&self.connection)?.into_iter();
+        Ok(classes.map(|class| Class { is_registered: is_registered(&class), ..class }).collect())
+    }
+
+    /// Forgets a class whose objects are all deleted.
+    fn remove_class(&mut self, key: &str) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for table in ["objects", "wakes", "given_up"] {
+            transaction.execute(&format!("DELETE FROM {table} WHERE class = ?1"), [key])?;
+        }
+        transaction.execute("DELETE FROM classes WHERE key = ?1", [key])?;
+        transaction.commit()
+    }
+}
+
+/// The classes of a data directory that nobody uses, which is not changed: as the next start would find them, but for a
+/// catalogue that a killed program has left in the middle of a write.
+pub(super) fn classes_of(directory: &Path) -> Result<Vec<Class>> {
+    let path = directory.join("catalogue.db");
+    let mut classes = if path.exists() { read_classes(&path)? } else { Vec::new() };
+    for key in stored_keys(&directory.join("objects"))? {
+        if classes.iter().all(|class| class.key != key) {
+            let name = key.clone();
+            classes.push(Class { key, name, former: Vec::new(), is_registered: false });
+        }
+    }
+    Ok(classes)
+}
+
+fn read_classes(path: &Path) -> Result<Vec<Class>> {
+    let encode = |byte: &u8| match byte {
+        b'/' | b'.' | b'_' | b'-' => char::from(*byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    let encoded: String = path.as_os_str().as_encoded_bytes().iter().map(encode).collect();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    // Not even a write that was not finished is undone.
+    let connection = Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags);
+    load(&connection.map_err(|error| failed(path, error))?)
+        .map_err(|error| error.context(path.display()))
+}
+
 /// Makes what is missing; says whether objects that are stored may have no row.
 fn prepare(connection: &Connection, keys: &[String]) -> rusqlite::Result<bool> {
     connection.execute_batch(
@@ -137,6 +165,7 @@ fn prepare(connection: &Connection, keys: &[String]) -> rusqlite::Result<bool> {
          (key TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, former TEXT NOT NULL) STRICT;",
     )?;
     connection.execute_batch(objects::SCHEMA)?;
+    objects::add_columns(connection)?;
     connection.execute_batch(wakes::SCHEMA)?;
     for key in keys {
         let insert = "INSERT OR IGNORE INTO classes (key, name, former) VALUES (?1, ?1, '')";
@@ -155,7 +184,8 @@ fn prepare(connection: &Connection, keys: &[String]) -> rusqlite::Result<bool> {
     Ok(is_emptied || version != COMPLETE)
 }
 
-/// The keys of the classes that have objects, which are the names of their folders.
+/// The keys of the classes that have objects, which are the names of their folders. Of a class that was deleted the folders may
+/// be left, and no file in them.
 fn stored_keys(objects: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(objects) {
         Ok(entries) => entries,
@@ -163,11 +193,21 @@ fn stored_keys(objects: &Path) -> Result<Vec<String>> {
         Err(error) => return Err(io_error("list", objects, &error)),
     };
     let key = |entry: std::fs::DirEntry| {
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let is_folder =
+            entry.file_type().is_ok_and(|kind| kind.is_dir()) && has_files(&entry.path());
         entry.file_name().to_str().filter(|_| is_folder).and_then(pagestore::unescape)
     };
     let keys = entries.map(|entry| entry.map(key)).collect::<std::io::Result<Vec<_>>>();
     Ok(keys.map_err(|error| io_error("list", objects, &error))?.into_iter().flatten().collect())
+}
+
+/// Whether there is anything in one of the folders of a class; one that cannot be read may have something.
+fn has_files(class: &Path) -> bool {
+    let Ok(mut shards) = std::fs::read_dir(class) else { return true };
+    shards.any(|shard| {
+        let files = shard.and_then(|shard| std::fs::read_dir(shard.path()));
+        files.map_or(true, |mut files| files.next().is_some())
+    })
 }
 
 /// A catalogue that is damaged is no loss.
@@ -200,7 +240,11 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 /// The stored class of that name, or else the one that ever had a former name.
-fn find<'a>(classes: &'a [Class], name: &str, former: &[&str]) -> Result<Option<&'a Class>> {
+pub(super) fn find<'a>(
+    classes: &'a [Class],
+    name: &str,
+    former: &[&str],
+) -> Result<Option<&'a Class>> {
     let current = classes.iter().find(|class| class.name == name);
     let renamed = former.iter().find_map(|former| {
         let by_name = classes.iter().find(|class| class.name == *former);
@@ -228,7 +272,12 @@ fn insert(transaction: &Transaction<'_>, classes: &[Class], name: &str) -> Resul
     transaction
         .execute("INSERT INTO classes (key, name, former) VALUES (?1, ?1, '')", [name])
         .map_err(sqlite::error)?;
-    Ok(Class { key: name.to_owned(), name: name.to_owned(), former: Vec::new() })
+    Ok(Class {
+        key: name.to_owned(),
+        name: name.to_owned(),
+        former: Vec::new(),
+        is_registered: false,
+    })
 }
 
 fn rename(transaction: &Transaction<'_>, class: &Class, name: &str) -> Result<Class> {
@@ -247,13 +296,14 @@ fn rename(transaction: &Transaction<'_>, class: &Class, name: &str) -> Result<Cl
     Ok(class)
 }
 
-fn load(transaction: &Transaction<'_>) -> Result<Vec<Class>> {
+fn load(transaction: &Connection) -> Result<Vec<Class>> {
     let read = || -> rusqlite::Result<_> {
-        let mut statement = transaction.prepare("SELECT key, name, former FROM classes")?;
+        let mut statement =
+            transaction.prepare("SELECT key, name, former FROM classes ORDER BY name")?;
         let rows = statement.query_map([], |row| {
             let former: String = row.get(2)?;
             let former = former.lines().map(str::to_owned).collect();
-            Ok(Class { key: row.get(0)?, name: row.get(1)?, former })
+            Ok(Class { key: row.get(0)?, name: row.get(1)?, former, is_registered: false })
         })?;
         rows.collect::<rusqlite::Result<_>>()
     };

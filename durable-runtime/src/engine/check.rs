@@ -11,6 +11,7 @@ mod listed;
 mod object;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::fmt;
 use std::io;
@@ -20,6 +21,7 @@ use std::time::SystemTime;
 
 use self::listed::Listed;
 use self::object::Examiner;
+pub(crate) use self::trial::Trial;
 use super::files::{Disk, ReadOnlyDisk};
 use super::journal::{checkpoint, segment};
 use super::journaled::quarantine::Quarantine;

@@ -19,11 +19,12 @@ pub(crate) enum Work {
     Messages,
     LaterMessages,
     DeadLetters,
+    Expiry,
 }
 
 /// When each kind of work wants the object woken, and whether some of it was given up. Cached, so each begins as no
 /// statement of a user's may.
-pub(crate) const WAKES: [(Work, &str); 5] = [
+pub(crate) const WAKES: [(Work, &str); 6] = [
     (
         Work::Alarm,
         "/*durable*/SELECT min(due) FILTER (WHERE slot = 0), count(*) FILTER (WHERE slot = 1) \
@@ -40,6 +41,7 @@ pub(crate) const WAKES: [(Work, &str); 5] = [
         "/*durable*/SELECT min(due), 0 FROM _durable_outbox WHERE number IS NULL",
     ),
     (Work::DeadLetters, "/*durable*/SELECT NULL, EXISTS (SELECT 1 FROM _durable_dead_letters)"),
+    (Work::Expiry, "/*durable*/SELECT min(due), 0 FROM _durable_expiry"),
 ];
 
 /// Kinds of work that an object is known not to have: their tables are not made yet, and to ask for them costs as much as

@@ -15,6 +15,7 @@ pub(crate) mod fake;
 mod files;
 mod journal;
 mod journaled;
+mod listing;
 mod meta;
 mod overlay;
 mod pagestore;
@@ -34,7 +35,10 @@ use std::task::Waker;
 
 use rusqlite::Connection;
 
-pub(crate) use catalogue::Catalogue;
+#[cfg(test)]
+pub(crate) use catalogue::ObjectIndex;
+pub(crate) use catalogue::{Catalogue, Class as StoredClass};
+pub(crate) use check::Trial;
 pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
 pub(crate) use directory::Directory;
 #[cfg(test)]
@@ -43,6 +47,7 @@ pub(crate) use files::held;
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
+pub(crate) use listing::{Known, Listed, Order, Place};
 #[cfg(test)]
 pub(crate) use meta::WAKES;
 pub(crate) use meta::{Absent, META_FORMAT, Work, is_no_table, read_wake};
@@ -94,7 +99,6 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn failed(&self) -> Receipt;
 
     /// Durable when everything is that was committed so far.
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the test kit asks"))]
     fn flushed(&self) -> Receipt {
         Receipt::durable()
     }
@@ -138,14 +142,53 @@ pub(crate) trait Engine: Send + Sync + 'static {
         let _ = (object, not_before_ms);
     }
 
-    /// The objects of a class that exist, in the order of their ids.
+    /// The objects of a class that exist, from a place on: so many, unless there are no more. Some of what is found may
+    /// not be [durable](Self::flushed) yet.
     ///
     /// # Errors
     /// When the list cannot be read.
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the test kit asks"))]
-    fn objects(&self, class: &str) -> Result<Vec<ObjectKey>> {
-        let _ = class;
+    fn list(&self, class: &str, order: &Order, count: usize) -> Result<Vec<Listed>> {
+        let _ = (class, order, count);
         Ok(Vec::new())
+    }
+
+    /// What is known of an object, if it exists.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    fn find(&self, object: &ObjectKey) -> Result<Option<Known>> {
+        let _ = object;
+        Ok(None)
+    }
+
+    /// The classes that are stored, in the order of their names.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    fn classes(&self) -> Result<Vec<StoredClass>> {
+        Ok(Vec::new())
+    }
+
+    /// Deletes an object of which nobody has the database open.
+    ///
+    /// # Errors
+    /// When its database cannot be opened, or the deletion cannot be logged.
+    fn delete(&self, object: &ObjectKey) -> Result<()> {
+        self.open(object, Arc::new(|_| Ok(())))?.delete().map(drop)
+    }
+
+    /// Forgets a class whose objects are all deleted, once none of them has a file any more.
+    ///
+    /// # Errors
+    /// When files cannot be removed, or the list cannot be written.
+    fn remove_class(&self, key: &str) -> Result<()> {
+        let _ = key;
+        Ok(())
+    }
+
+    /// Says when an object was last in use, before it leaves memory. That is kept from the next checkpoint on.
+    fn note_use(&self, object: &ObjectKey, time_ms: i64) {
+        let _ = (object, time_ms);
     }
 
     /// The objects of a class in which work was given up, in the order of their ids.

@@ -220,6 +220,11 @@ impl Overlay {
         self.committed_page(number).map_or(Found::File, |page| Found::Here(page))
     }
 
+    /// The first page as it is committed, if it is in memory.
+    pub(crate) fn first_page(&self) -> Option<&Page> {
+        self.committed_page(1)
+    }
+
     fn committed_page(&self, number: u32) -> Option<&Page> {
         self.committed.get(&number).map(|held| &held.page).or_else(|| self.template_page(number))
     }

@@ -62,6 +62,31 @@ impl Stamp {
     }
 }
 
+/// What the first page of a database says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Its size in pages.
+    pub(crate) pages: u32,
+    /// The number of its last migration, which SQLite keeps as the `user_version`.
+    pub(crate) schema_version: u32,
+}
+
+const PAGES_AT: usize = 28;
+const SCHEMA_VERSION_AT: usize = 60;
+/// As much of the first page as it takes.
+const HEADER_BYTES: usize = 100;
+
+impl Header {
+    /// Reads the first page, or as much of it as SQLite's header takes.
+    pub(crate) fn of(page: &[u8]) -> Header {
+        let number = |at: usize| {
+            let bytes = page.iter().skip(at).take(4);
+            bytes.fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+        };
+        Header { pages: number(PAGES_AT), schema_version: number(SCHEMA_VERSION_AT) }
+    }
+}
+
 /// The stored pages of one object.
 ///
 /// One write-back at a time; reads may go on meanwhile, of pages that it does not write.
@@ -134,6 +159,21 @@ impl FilePerObject {
     pub(crate) fn mended(self) -> FilePerObject {
         self.marked.store(true, Ordering::Release);
         self
+    }
+
+    /// What the database says of itself; none if nothing was ever written.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn header(&self) -> io::Result<Option<Header>> {
+        let file = match self.open() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = [0; HEADER_BYTES];
+        let read = file.read_at(&mut bytes, 0)?;
+        Ok((read == HEADER_BYTES).then(|| Header::of(&bytes)))
     }
 
     fn open(&self) -> io::Result<Arc<dyn DiskFile>> {

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 
 use super::ObjectKey;
 use crate::Result;
+use crate::id::RawId;
 
 use queue::Queue;
 
@@ -149,6 +150,18 @@ impl Wakes {
             }
         }
         Ok(found.into_iter().collect())
+    }
+
+    /// What the objects of a class wait for, as far as the table may not say so yet.
+    pub(crate) fn news(&self, class: &str) -> HashMap<RawId, Wake> {
+        let state = self.state.lock();
+        let changed = state.changed.iter().filter(|(object, _)| *object.class == *class);
+        changed.map(|(object, change)| (object.id, change.wake)).collect()
+    }
+
+    /// The same of one object.
+    pub(crate) fn news_of(&self, object: &ObjectKey) -> Option<Wake> {
+        self.state.lock().changed.get(object).map(|change| change.wake)
     }
 
     /// The earliest time that somebody wants to be woken at, and who is told when it becomes earlier.

@@ -93,6 +93,7 @@ pub(super) async fn drain<T: DurableObject>(mut holder: Holder<T>) {
                     let live = holder.live.insert(held);
                     match failure.take() {
                         None => job.run(live),
+                        Some(_) if job.needs_no_instance() => job.run(live),
                         Some(failure) => fail_job(job, failure),
                     }
                 }
@@ -118,7 +119,10 @@ fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box
         };
         let jobs = object.mailbox.lock().give_up();
         for job in jobs {
-            fail_job(job, failure.clone());
+            match unready(object).filter(|_| job.needs_no_instance()) {
+                Some(mut live) => job.run(&mut live),
+                None => fail_job(job, failure.clone()),
+            }
         }
         if !object.mailbox.lock().vacate() {
             return None;
@@ -127,15 +131,19 @@ fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box
 }
 
 fn activate<T: DurableObject>(object: &Arc<Object<T>>) -> Result<Box<Live<T>>, Failure> {
-    let engine = object.node.engine().ok_or(CallError::ShutDown)?;
-    let ctx = Context::new(object.clone(), engine);
-    let (weight, session) = (object.node.residents.weight(), object.session());
-    let resident = object.meters().resident();
-    let mut live = Box::new(Live { instance: None, weight, session, ctx, _resident: resident });
+    let mut live = unready(object).ok_or(CallError::ShutDown)?;
     live.make_ready()?;
     live.weigh();
     object.meters().activations.increment(1);
     event!(debug, object.identity, "an object was activated");
     object.node.admit(object.clone());
     Ok(live)
+}
+
+/// A place for an instance; none if the runtime is gone.
+fn unready<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box<Live<T>>> {
+    let ctx = Context::new(object.clone(), object.node.engine()?);
+    let (weight, session) = (object.node.residents.weight(), object.session());
+    let resident = object.meters().resident();
+    Some(Box::new(Live { instance: None, weight, session, ctx, _resident: resident }))
 }

@@ -11,7 +11,9 @@
 
 pub(crate) mod alarm;
 pub(crate) mod chain;
+pub(crate) mod delete;
 pub(crate) mod drain;
+mod expiry;
 mod failure;
 pub(crate) mod gate;
 pub(crate) mod idle;
@@ -30,8 +32,8 @@ pub(crate) mod work;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -41,6 +43,8 @@ use crate::node::Node;
 pub(crate) use crate::observe::events;
 use crate::observe::meters::{ClassMeters, ResidentMeter};
 use crate::socket::Sockets;
+use crate::storage::alarm::time_of;
+use crate::storage::millis;
 use crate::{Context, DurableObject};
 
 use events::event;
@@ -62,6 +66,10 @@ pub(crate) trait Job<T: DurableObject>: Send {
     fn run(self: Box<Self>, live: &mut Live<T>);
     /// Tells whoever waits that it will not be done.
     fn fail(self: Box<Self>, failure: Failure);
+    /// Whether it runs also in an object that cannot be made ready.
+    fn needs_no_instance(&self) -> bool {
+        false
+    }
 }
 
 type JobMailbox<T> = Mailbox<Box<dyn Job<T>>, Box<Live<T>>>;
@@ -78,6 +86,8 @@ pub(crate) struct Object<T: DurableObject> {
     node: Arc<Node>,
     /// Whether it was used since eviction last looked.
     used: AtomicBool,
+    /// When that was found so, in milliseconds since 1970; 0 before it was ever in memory.
+    last_use_ms: AtomicI64,
     /// Whether the next turn needs a fresh instance, unless something pins the one that is there.
     is_outlived: AtomicBool,
     /// What it does by itself.
@@ -120,6 +130,7 @@ impl<T: DurableObject> Object<T> {
             class,
             node,
             used: AtomicBool::new(true),
+            last_use_ms: AtomicI64::new(0),
             is_outlived: AtomicBool::new(false),
             duties: Mutex::default(),
             sockets: Sockets::default(),
@@ -169,6 +180,18 @@ impl<T: DurableObject> Object<T> {
             std::hint::spin_loop();
         }
         Claim::Wait
+    }
+
+    /// It was in use not later than now.
+    fn note_use(&self, now: SystemTime) {
+        self.last_use_ms.store(millis(now), Ordering::Relaxed);
+    }
+
+    /// When it was last in use, if it ever was in memory: somebody who has used it since the last look may do so right now.
+    pub(crate) fn last_use(&self, now: SystemTime) -> Option<SystemTime> {
+        let noted = self.last_use_ms.load(Ordering::Relaxed);
+        let used = if self.used.load(Ordering::Relaxed) { now } else { time_of(noted) };
+        (noted != 0).then_some(used)
     }
 
     /// Gives the instance back after an inline run.
@@ -295,6 +318,19 @@ impl<T: DurableObject> Object<T> {
 
     /// Resets the object, unless it was since this session.
     pub(crate) fn end_session(self: &Arc<Self>, session: &Arc<Session>, reason: &Arc<str>) {
+        self.start_over(session, reason, || {
+            self.meters().resets.increment(1);
+            event!(warn, self.identity, reason = &**reason, "an object was reset");
+        });
+    }
+
+    /// The same, and `tell`s of it if it was not reset meanwhile.
+    fn start_over(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        reason: &Arc<str>,
+        tell: impl FnOnce(),
+    ) {
         let ((jobs, idle), sockets) = {
             let mut mailbox = self.mailbox.lock();
             if session.is_over() {
@@ -307,8 +343,7 @@ impl<T: DurableObject> Object<T> {
             (mailbox.reset(), sockets)
         };
         drop(sockets);
-        self.meters().resets.increment(1);
-        event!(warn, self.identity, reason = &**reason, "an object was reset");
+        tell();
         session.over.wake();
         if let Some(mut live) = idle {
             turn::dispose(live.instance.take());
@@ -424,6 +459,10 @@ impl<T: DurableObject> Live<T> {
     /// Drops the instance, then closes its database.
     fn dismiss(mut self) {
         turn::dispose(self.instance.take());
+        let now = self.ctx.node().settings.time.now_or_system();
+        if let Some(time) = self.ctx.object().last_use(now) {
+            self.ctx.store().note_use(time);
+        }
     }
 }
 

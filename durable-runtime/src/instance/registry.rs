@@ -76,6 +76,12 @@ impl<T: DurableObject> Class<T> {
         }
     }
 
+    /// When an object was last in use, if it is in memory or was lately.
+    pub(crate) fn last_use(&self, id: RawId, now: SystemTime) -> Option<SystemTime> {
+        let object = self.shard(id).lock().get(&id).and_then(Weak::upgrade)?;
+        object.last_use(now)
+    }
+
     fn objects(&self) -> Vec<Arc<Object<T>>> {
         let shards = self.shards.iter();
         shards
@@ -160,8 +166,8 @@ impl<T: DurableObject> AnyClass for Class<T> {
 
 /// An object whose type is not known, as far as eviction needs it.
 trait Resident: Send + Sync {
-    /// Whether it was used since the last time somebody asked.
-    fn was_used(&self) -> bool;
+    /// Whether it was used since the last time somebody asked, which is `now`.
+    fn was_used(&self, now: SystemTime) -> bool;
     /// Whether something is pending that needs it.
     fn is_at_work(&self) -> bool;
     /// Evicts it. `false` if somebody runs in it or something is pending.
@@ -171,8 +177,12 @@ trait Resident: Send + Sync {
 }
 
 impl<T: DurableObject> Resident for Object<T> {
-    fn was_used(&self) -> bool {
-        self.used.swap(false, Ordering::Relaxed)
+    fn was_used(&self, now: SystemTime) -> bool {
+        let was_used = self.used.swap(false, Ordering::Relaxed);
+        if was_used {
+            self.note_use(now);
+        }
+        was_used
     }
 
     fn is_at_work(&self) -> bool {
@@ -227,8 +237,10 @@ impl Residents {
     pub(crate) fn admit<T: DurableObject>(
         &self,
         object: Arc<Object<T>>,
+        now: SystemTime,
         start_sweeper: impl FnOnce() -> Option<AbortHandle>,
     ) {
+        object.note_use(now);
         let object: Arc<dyn Resident> = object;
         if object.set_listed(true) {
             return;
@@ -240,7 +252,7 @@ impl Residents {
                 ring.sweeper = start_sweeper();
             }
         }
-        while self.is_too_full() && self.evict_one() {}
+        while self.is_too_full() && self.evict_one(now) {}
     }
 
     fn is_too_full(&self) -> bool {
@@ -256,12 +268,12 @@ impl Residents {
 
     /// Two rounds: after the first, everybody who is not at work right now is a candidate. `false` if
     /// everybody is.
-    fn evict_one(&self) -> bool {
+    fn evict_one(&self, now: SystemTime) -> bool {
         let rounds = 2 * self.count();
         for _ in 0..rounds {
             let Some(seat) = self.ring.lock().seats.pop_front() else { return false };
             let Some(object) = seat.object.upgrade() else { return true };
-            if object.was_used() {
+            if object.was_used(now) {
                 self.put_back(&object, None);
             } else if self.try_evict(&object, seat.unused_since) {
                 return true;
@@ -274,7 +286,7 @@ impl Residents {
     pub(super) fn sweep_next(&self, now: SystemTime, limit: Duration) -> bool {
         let Some(seat) = self.ring.lock().seats.pop_front() else { return false };
         let Some(object) = seat.object.upgrade() else { return false };
-        let was_used = object.was_used() || object.is_at_work();
+        let was_used = object.was_used(now) || object.is_at_work();
         match idle::judge(was_used, seat.unused_since, now, limit) {
             Verdict::Stays(since) => {
                 self.put_back(&object, Some(since));

@@ -192,6 +192,7 @@ impl<T: DurableObject> Live<T> {
         invocation: Box<dyn Invocation<T, R, E>>,
         waiting: &Waiting,
     ) -> Turned<R, E> {
+        self.note_use();
         let turned = match self.check_ready() {
             Ok(()) => {
                 let outcome = self.counted_turn(invocation, waiting);

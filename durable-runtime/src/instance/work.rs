@@ -54,6 +54,7 @@ enum Kind {
     Alarm(Alarm),
     Timer,
     Messages,
+    Expiry,
 }
 
 /// Makes one step of an object.
@@ -101,11 +102,15 @@ impl<T: DurableObject> Live<T> {
             if store.may_have(Work::Messages) && delivers_to.len() < DELIVERIES_MAX {
                 kinds.extend(store.next_delivery(&delivers_to)?.map(|due| (due, Kind::Messages)));
             }
+            if store.may_have(Work::Expiry) {
+                kinds.extend(store.lease()?.map(|lease| (lease.due, Kind::Expiry)));
+            }
             Ok((millis(ctx.now()), wake, kinds, has_handler))
         })?;
         // The first of those that are due at the same time, in the order above.
         kinds.sort_by_key(|(due, _)| *due);
-        let wakes_itself = |(due, kind): &(i64, Kind)| *due <= now && *kind != Kind::Messages;
+        let wakes_itself =
+            |(due, kind): &(i64, Kind)| *due <= now && matches!(kind, Kind::Alarm(_) | Kind::Timer);
         let mut rest = None;
         if kinds.first().is_some_and(wakes_itself) {
             rest = self.rest(now);
@@ -120,6 +125,7 @@ impl<T: DurableObject> Live<T> {
                     Kind::Alarm(alarm) => self.begin_alarm(*alarm)?,
                     Kind::Timer => self.run_timer(now)?,
                     Kind::Messages => self.send_out(now)?,
+                    Kind::Expiry => self.expire(now, kinds.len() > 1 || !has_handler)?,
                 }
                 Ok(Woken::Done)
             }

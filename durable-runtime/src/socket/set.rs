@@ -33,6 +33,10 @@ impl Sockets {
         self.0.lock().open.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().open.is_empty()
+    }
+
     /// Those with this tag, or all, from the oldest to the youngest.
     pub(super) fn list(&self, tag: Option<&str>) -> Vec<Arc<Shared>> {
         let inner = self.0.lock();
@@ -70,6 +74,14 @@ impl Sockets {
     pub(crate) fn close_all(&self) {
         for socket in self.list(None) {
             socket.close(Held::No, restart());
+        }
+    }
+
+    /// Closes all and forgets them, because their object is gone: it hears nothing of them any more.
+    pub(crate) fn dismiss_all(&self, reason: &str) {
+        let open = std::mem::take(&mut self.0.lock().open);
+        for socket in open.into_values() {
+            socket.dismiss(CloseFrame::of_runtime(1001, reason));
         }
     }
 

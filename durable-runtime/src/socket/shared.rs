@@ -87,6 +87,8 @@ struct State {
     attachment: Option<Box<[u8]>>,
     /// Whether the turn that accepted it is committed.
     is_accepted: bool,
+    /// Whether no event is to reach the object any more.
+    is_dismissed: bool,
     /// When a message of the peer was last answered without the object.
     auto_responded: Option<SystemTime>,
     /// Of whoever writes.
@@ -116,6 +118,7 @@ impl Shared {
             line: Line::new(node.settings.time.now_or_system()),
             attachment: None,
             is_accepted: false,
+            is_dismissed: false,
             auto_responded: None,
             writer: None,
             watcher: None,
@@ -230,12 +233,19 @@ impl Shared {
         wake(wakers);
     }
 
+    /// The same, for an object that is not to hear of it.
+    pub(super) fn dismiss(&self, frame: CloseFrame) {
+        self.state.lock().is_dismissed = true;
+        self.close(Held::No, frame);
+    }
+
     /// The peer has closed. Gives the event that follows.
     pub(super) fn peer_closed(&self, frame: &CloseFrame) -> Option<Close> {
         let now = self.now();
         let (event, wakers) = {
             let mut state = self.state.lock();
-            (state.line.peer_closed(frame, now), state.all())
+            let event = state.line.peer_closed(frame, now).filter(|_| !state.is_dismissed);
+            (event, state.all())
         };
         wake(wakers);
         event
@@ -245,7 +255,8 @@ impl Shared {
     pub(super) fn lose(&self, reason: &str) -> Option<Close> {
         let (event, wakers) = {
             let mut state = self.state.lock();
-            let event = state.line.lost(reason).filter(|_| state.is_accepted);
+            let event = state.line.lost(reason);
+            let event = event.filter(|_| state.is_accepted && !state.is_dismissed);
             (event, state.all())
         };
         wake(wakers);

@@ -60,7 +60,22 @@ impl Store {
         self.turn.touched_work.set(true);
         // What the migrations wrote is provisional, as it is in an object that was never written.
         self.turn.restore(Progress { unsaved: false, emptied: true });
+        self.expiry.forget();
         Ok(())
+    }
+
+    /// Deletes the object, outside of turns: it need not be activated, and no migration runs. Gives whether there was
+    /// anything to delete.
+    ///
+    /// # Errors
+    /// When the deletion cannot be logged, or the database cannot be opened.
+    pub(crate) fn delete(&mut self) -> Result<bool> {
+        let was_stored = self.with_database(|database| Ok(database.is_stored()))?;
+        let deleted = self.with_database(|database| database.delete());
+        // Whatever became of it, the next one opens it anew.
+        self.close();
+        self.latest = deleted?;
+        Ok(was_stored)
     }
 
     fn drop_everything(&self) -> Result<()> {

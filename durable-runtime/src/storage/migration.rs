@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::limits::Work;
 use super::meta::History;
 use super::{Cursor, Kv, Outcome, Params, Row, Sql, Store, millis};
-use crate::engine::{Scratch, sqlite};
+use crate::engine::{Engine, ObjectKey, Scratch, sqlite};
 use crate::id::{Identity, RawId};
 use crate::object::MigrationInfo;
 use crate::rpc::Access;
@@ -123,6 +123,35 @@ pub(crate) fn check_migrations(schema: &'static [MigrationInfo], class: &str) ->
     let mut store = Store::new(Arc::new(Scratch), Arc::new(identity), schema);
     let applied = store.activate(SystemTime::now());
     applied.map(|_| ()).map_err(|error| error.context(format!("class `{class}`")))
+}
+
+/// What became of an object whose migrations were tried.
+pub(crate) struct Tried {
+    pub(crate) name: Option<Arc<str>>,
+    /// The schema version before.
+    pub(crate) from: u32,
+    pub(crate) outcome: Result<()>,
+}
+
+/// Runs the migrations that an object of a trial has not had, by way of `guard`, since they are user code.
+pub(crate) fn try_migrations(
+    engine: Arc<dyn Engine>,
+    object: &ObjectKey,
+    schema: &'static [MigrationInfo],
+    guard: impl FnOnce(&mut dyn FnMut() -> Result<()>) -> Result<()>,
+) -> Tried {
+    let identity = Arc::new(Identity::new(Arc::clone(&object.class), object.id));
+    let mut store = Store::new(engine, Arc::clone(&identity), schema);
+    let sql = "PRAGMA user_version";
+    let from = store.database().and_then(|database| {
+        let version = database.connection().query_row(sql, [], |row| row.get(0));
+        version.map_err(sqlite::error)
+    });
+    let (from, outcome) = match from {
+        Ok(from) => (from, guard(&mut || store.activate(SystemTime::now()).map(drop))),
+        Err(error) => (0, Err(error)),
+    };
+    Tried { name: identity.name.get().cloned(), from, outcome }
 }
 
 /// A migration that has just begun, and how it went.

@@ -9,6 +9,7 @@ mod buffer;
 mod cursor;
 mod dead_letters;
 mod delete;
+mod expiry;
 mod functions;
 mod guard;
 pub(crate) mod inbox;
@@ -29,7 +30,7 @@ mod work;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
 
@@ -42,13 +43,14 @@ pub(crate) use kv::{read_message, write_message};
 pub(crate) use limits::Limits;
 pub use live::{ColumnIndex, Row};
 pub use migration::Migration;
-pub(crate) use migration::{MigrationRun, check_migrations};
+pub(crate) use migration::{MigrationRun, Tried, check_migrations, try_migrations};
 pub use params::Params;
 pub use rusqlite::ToSql;
 pub use sql::Sql;
 pub use transaction::{Outcome, Rollback};
 pub use value::Value;
 
+use self::expiry::Expiry;
 use self::guard::Guard;
 use self::limits::{Deadline, Work};
 use self::meta::Stored;
@@ -71,6 +73,8 @@ pub(crate) struct Store {
     turn: Turn,
     /// Work whose tables are known not to be there.
     absent: Cell<Absent>,
+    /// Until when the object is kept although nobody uses it.
+    expiry: Expiry,
     /// Whether the last turn, or the one that runs, touched the database.
     used: Cell<bool>,
     /// Whether the database is checked and of the program's schema, or need not be opened for that.
@@ -134,12 +138,19 @@ impl Store {
             database: OnceCell::new(),
             turn: Turn::default(),
             absent: Cell::default(),
+            expiry: Expiry::default(),
             used: Cell::new(false),
             active: false,
             stored: Stored::default(),
             latest: Receipt::durable(),
             found: RefCell::new(Receipt::durable()),
         }
+    }
+
+    /// The same, for an object that deletes itself when nobody has used it for so long.
+    pub(crate) fn expiring(mut self, after: Option<Duration>) -> Store {
+        self.expiry = Expiry::after(after);
+        self
     }
 
     /// Opens the object if there is anything to check or to run, and brings its schema to the version of this
@@ -183,6 +194,7 @@ impl Store {
         self.database.take();
         self.turn = Turn::default();
         self.forget_absent();
+        self.expiry.forget();
         self.stored = Stored::default();
     }
 
@@ -237,6 +249,11 @@ impl Store {
         if self.latest.is_durable() { self.found.borrow().clone() } else { self.latest.clone() }
     }
 
+    /// Says when the object was last in use, before its database is closed.
+    pub(crate) fn note_use(&self, time: SystemTime) {
+        self.engine.note_use(&self.key(), millis(time));
+    }
+
     fn commit_writes(&mut self, now: impl FnOnce() -> SystemTime) -> Result<()> {
         if !self.turn.begun.get() {
             return Ok(());
@@ -254,7 +271,9 @@ impl Store {
             (false, true) => return self.commit_deletion(),
             (true, _) => {}
         }
-        let stored = self.store_meta(now())?;
+        let now = now();
+        let stored = self.store_meta(now)?;
+        self.ensure_lease(millis(now))?;
         self.tell_wake()?;
         if stored != self.stored {
             let about = About {
@@ -280,6 +299,7 @@ impl Store {
             let _ = self.with_database(|database| database.rollback());
             if self.turn.wrote.get() || self.turn.touched_work.get() {
                 self.forget_absent();
+                self.expiry.forget();
             }
             self.settle();
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::{
-    Catalogue, Directory, JournaledEngine, OnDamage, RealDisk, Scratch, WriteLimits,
+    Catalogue, Directory, JournaledEngine, ObjectIndex, OnDamage, RealDisk, Scratch, WriteLimits,
 };
 use crate::id::{LocationHint, RawId};
 
@@ -405,7 +405,7 @@ fn a_store_may_change_threads() {
 /// What the catalogue says of the object `home`.
 fn listed(data: &Path) -> Option<(Option<String>, u64)> {
     let key = ObjectKey { class: Arc::from("Counter"), id: identity(None).id };
-    let row = Catalogue::open(data).unwrap().object(&key).unwrap()?;
+    let row = Catalogue::open(data).unwrap().find(&key).unwrap()?.row;
     assert!(!row.deleted && row.created_ms.is_some());
     Some((row.about.name.map(|name| name.to_string()), row.stamp.commit))
 }

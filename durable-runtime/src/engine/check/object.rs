@@ -48,17 +48,18 @@ impl Examiner {
         findings.into_iter().map(problem).collect()
     }
 
-    fn open(
+    /// The file of an object, and what the next start would have in memory for it.
+    pub(super) fn find(
         &self,
         key: &ObjectKey,
         replayed: Option<Replayed>,
-    ) -> Result<impl std::ops::Deref<Target = Connection>, Finding> {
+    ) -> Result<(FilePerObject, Overlay), Finding> {
         if let Some(why) = self.quarantine.objects.get(key) {
             return Err((ProblemKind::Quarantined, format!("it {why}")));
         }
         let store = FilePerObject::new(Arc::clone(&self.disk), &self.root, key);
         let stamp = store.stamp().map_err(|error| unreadable(&error))?;
-        let (store, overlay) = if let Some(replayed) = replayed {
+        if let Some(replayed) = replayed {
             if let Some(commit) = replayed.gap(stamp).or(replayed.lacks()) {
                 let text = format!(
                     "commit {commit} is missing in the journal and in the file, which is at commit {}",
@@ -66,7 +67,7 @@ impl Examiner {
                 );
                 return Err((ProblemKind::JournalDamaged, text));
             }
-            (store.mended(), Overlay::recovered(replayed.pages, replayed.size))
+            Ok((store.mended(), Overlay::recovered(replayed.pages, replayed.size)))
         } else {
             let size = store.size().map_err(|error| unreadable(&error))?;
             let listed = self.listed.as_ref().and_then(|listed| listed.commit_of(key));
@@ -82,8 +83,16 @@ impl Examiner {
                 let text = "its header does not say which commit it holds".to_owned();
                 return Err((ProblemKind::DatabaseDamaged, text));
             }
-            (store, Overlay::of_file(size))
-        };
+            Ok((store, Overlay::of_file(size)))
+        }
+    }
+
+    fn open(
+        &self,
+        key: &ObjectKey,
+        replayed: Option<Replayed>,
+    ) -> Result<impl std::ops::Deref<Target = Connection>, Finding> {
+        let (store, overlay) = self.find(key, replayed)?;
         let file = Arc::new(ObjectFile::with_overlay(&self.vfs, Arc::new(store), overlay));
         let configure: Configure = Arc::new(|connection| {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

@@ -97,8 +97,21 @@ impl Waker {
         if self.shared.logged.load(Ordering::Relaxed) >= self.limits.checkpoint_distance
             || self.shared.unwritten_bytes() > self.limits.unwritten_bytes_max / 2
         {
-            self.signal.want(&mut self.signal.rounds.lock());
+            self.wake();
         }
+    }
+
+    /// Wakes the thread.
+    pub(super) fn wake(&self) {
+        self.signal.want(&mut self.signal.rounds.lock());
+    }
+
+    /// Waits on this thread for a checkpoint that begins now.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(super) fn round(&self) -> Result<()> {
+        self.signal.round()
     }
 
     /// Waits on this thread until what waits in memory for the files is within its limit. The caller holds

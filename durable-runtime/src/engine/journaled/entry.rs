@@ -10,7 +10,7 @@ use super::memory::Share;
 use crate::Result;
 use crate::engine::catalogue::{Row, Unlisted};
 use crate::engine::overlay::{Snapshot, Template};
-use crate::engine::pagestore::{PageStore, Stamp};
+use crate::engine::pagestore::{Header, PageStore, Stamp};
 use crate::engine::vfs::{ObjectFile, Vfs};
 use crate::engine::{About, ObjectKey, Receipt};
 use crate::{Error, ErrorKind};
@@ -57,6 +57,19 @@ enum Lag {
     Removal,
 }
 
+impl Lag {
+    fn is_removal(&self) -> bool {
+        matches!(self, Lag::Removal)
+    }
+
+    /// Every commit changes the first page.
+    fn header(&self) -> Option<Header> {
+        let Lag::Pages(snapshot) = self else { return None };
+        let first = snapshot.pages.iter().find(|(number, _)| *number == 1);
+        first.map(|(_, page)| Header::of(&page[..]))
+    }
+}
+
 impl Entry {
     /// An object as its store has it; `first` is where one that is created now begins to count.
     pub(super) fn open(
@@ -99,6 +112,15 @@ impl Entry {
         let mut news = self.news.lock();
         news.about.merge(about);
         news.created_ms = created_ms.or(news.created_ms);
+    }
+
+    /// What is known here for the list of objects.
+    pub(super) fn row(&self) -> Row {
+        let state = self.state.lock();
+        let overlay = self.file.overlay();
+        let header = overlay.first_page().map(|page| Header::of(&page[..]));
+        let deleted = !overlay.is_stored();
+        Row { stamp: state.stamp, header, deleted, ..self.news.lock().clone() }
     }
 
     /// Whether the file lacks something that is committed.
@@ -157,9 +179,14 @@ impl Entry {
             )
         })?;
         unsynced.lock().push(Arc::clone(store));
-        let news = std::mem::take(&mut *self.news.lock());
-        let deleted = matches!(lag, Lag::Removal);
-        self.unlisted.note(&self.key, Row { stamp, deleted, ..news });
+        {
+            // Under the lock: whoever looks for news finds them here or there.
+            let mut news = self.news.lock();
+            let row =
+                Row { stamp, header: lag.header(), deleted: lag.is_removal(), ..news.clone() };
+            self.unlisted.note(&self.key, row);
+            *news = Row::default();
+        }
         let mut state = self.state.lock();
         match lag {
             Lag::Removal => state.is_file_obsolete = false,

@@ -25,6 +25,7 @@ mod checkpoint;
 mod database;
 mod entries;
 mod entry;
+mod listing;
 mod memory;
 pub(crate) mod quarantine;
 mod rebuild;
@@ -32,7 +33,6 @@ pub(crate) mod recovery;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -50,7 +50,9 @@ use super::pagestore::{FilePerObject, PageStore, Stamp, object_path};
 use super::record::Draft;
 use super::vfs::{Clock, Vfs, template};
 use super::wakes::{Batch, Due, Wake, Wakes};
-use super::{Configure, Database, Directory, Engine, ObjectKey, Receipt};
+use super::{
+    Configure, Database, Directory, Engine, Known, Listed, ObjectKey, Order, Receipt, StoredClass,
+};
 use crate::observe::events::note;
 use crate::observe::meters::JournalMeters;
 use crate::{Error, ErrorKind, Result};
@@ -68,6 +70,9 @@ pub(crate) const CHECKPOINT_DISTANCE: u64 = 64 * 1_024 * 1_024;
 
 /// Bytes of changes that may wait in memory for their files, unless the builder says otherwise.
 pub(crate) const UNWRITTEN_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+
+/// How many times of last use wait in memory for the list of objects, before a checkpoint is made for them.
+const USES_MAX: usize = 10_000;
 
 /// When changes are written to the files.
 #[derive(Clone, Copy, Debug)]
@@ -198,19 +203,29 @@ impl Engine for JournaledEngine {
         self.shared.wakes.put_off(object, not_before_ms);
     }
 
-    fn objects(&self, class: &str) -> Result<Vec<ObjectKey>> {
-        // From where news begin to where they end: what moves on meanwhile is seen twice rather than not at all.
-        let open = self.shared.entries.all().into_iter().map(|entry| {
-            let is_stored = entry.is_stored();
-            (entry.key.clone(), is_stored)
-        });
-        let open: Vec<_> = open.collect();
-        let unlisted = self.shared.unlisted.objects();
-        let listed = self.shared.index.objects(class)?.into_iter().map(|object| (object, true));
-        let known: BTreeMap<ObjectKey, bool> = listed.chain(unlisted).chain(open).collect();
-        let objects =
-            known.into_iter().filter(|(object, exists)| *exists && *object.class == *class);
-        Ok(objects.map(|(object, _)| object).collect())
+    fn list(&self, class: &str, order: &Order, count: usize) -> Result<Vec<Listed>> {
+        self.shared.list(class, order, count)
+    }
+
+    fn find(&self, object: &ObjectKey) -> Result<Option<Known>> {
+        self.shared.find(object)
+    }
+
+    fn classes(&self) -> Result<Vec<StoredClass>> {
+        self.shared.index.classes()
+    }
+
+    fn remove_class(&self, key: &str) -> Result<()> {
+        // A file that is left would bring the class back.
+        self.checkpointer.waker().round()?;
+        self.shared.index.remove_class(key)
+    }
+
+    fn note_use(&self, object: &ObjectKey, time_ms: i64) {
+        let is_stored = self.shared.entries.get(object).is_some_and(|entry| entry.is_stored());
+        if is_stored && self.shared.unlisted.note_use(object, time_ms) >= USES_MAX {
+            self.checkpointer.waker().wake();
+        }
     }
 
     fn given_up(&self, class: &str) -> Result<Vec<ObjectKey>> {

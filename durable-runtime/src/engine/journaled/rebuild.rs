@@ -78,6 +78,7 @@ fn row(disk: &Arc<dyn Disk>, root: &Path, vfs: &Arc<Vfs>, key: &ObjectKey) -> (R
     let store = FilePerObject::new(Arc::clone(disk), root, key);
     let mut wake = Wake::default();
     let mut row = Row { stamp: store.stamp().unwrap_or_default(), ..Row::default() };
+    row.header = store.header().unwrap_or_default();
     match read_meta(store, vfs) {
         Ok((meta, known)) if meta.is_of(key) => {
             wake = known;

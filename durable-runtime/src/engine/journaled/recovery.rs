@@ -14,7 +14,7 @@ use crate::engine::directory::io_error;
 use crate::engine::files::{Disk, FilesystemSync};
 use crate::engine::journal::{NewGeneration, Options};
 use crate::engine::overlay::{Page, Snapshot};
-use crate::engine::pagestore::{FilePerObject, PageStore, Stamp, object_path};
+use crate::engine::pagestore::{FilePerObject, Header, PageStore, Stamp, object_path};
 use crate::engine::scan::{self, Affected, Found, ScanReport, Visitor};
 use crate::engine::wakes::Wake;
 use crate::engine::{About, ObjectKey};
@@ -252,6 +252,7 @@ impl Replay {
             about: object.about.clone(),
             created_ms: object.created_ms,
             stamp: object.stamp,
+            header: object.pages.get(&1).map(|page| Header::of(&page[..])),
             deleted: object.is_deleted,
         };
         self.objects.iter().map(|(key, object)| (key.clone(), row(object))).collect()

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::Mutex;
 
-use crate::engine::ObjectKey;
 use crate::engine::catalogue::{ObjectIndex, Row};
 use crate::engine::files::simulated::SimulatedDisk;
 use crate::engine::wakes::{Due, Wake, WakeTable};
+use crate::engine::{Known, Listed, ObjectKey, Order};
 use crate::{Error, Result};
 
 /// A list of objects that dies with the disk, and keeps all that it was told.
@@ -53,13 +53,23 @@ impl WakeTable for Index {
 }
 
 impl ObjectIndex for Index {
-    fn objects(&self, class: &str) -> Result<Vec<ObjectKey>> {
+    fn page(&self, class: &str, order: &Order, count: usize) -> Result<Vec<Listed>> {
         let rows = self.rows.lock();
-        let objects = rows.iter().filter(|(key, row)| *key.class == *class && !row.deleted);
-        Ok(objects.map(|(key, _)| key.clone()).collect())
+        let mut places = BTreeMap::new();
+        for (key, row) in rows.iter().filter(|(key, _)| *key.class == *class) {
+            let place = order.place(key.id, row.about.name.as_ref());
+            let known = Known { row: row.clone(), ..Known::default() };
+            places.extend(place.map(|place| (place, (key.id, known))));
+        }
+        Ok(places.into_values().take(count).collect())
     }
 
-    fn store(&self, rows: &[(ObjectKey, Row)]) -> Result<()> {
+    fn find(&self, object: &ObjectKey) -> Result<Option<Known>> {
+        let row = self.rows.lock().get(object).cloned();
+        Ok(row.map(|row| Known { row, ..Known::default() }))
+    }
+
+    fn store_with_uses(&self, rows: &[(ObjectKey, Row)], _: &[(ObjectKey, i64)]) -> Result<()> {
         if self.disk.has_crashed() {
             return Err(Error::other("the power is off"));
         }

@@ -100,7 +100,7 @@ pub(super) fn open_listed(
     open_indexed(disk, on_damage, index)
 }
 
-fn open_indexed(
+pub(super) fn open_indexed(
     disk: &SimulatedDisk,
     on_damage: OnDamage,
     index: Arc<dyn ObjectIndex>,
