@@ -107,6 +107,7 @@ fn every_use_counts_wherever_it_happens() {
         runtime.get::<Session>("a").put().await.unwrap();
         for round in 0..12 {
             runtime.advance(20 * DAY).await.unwrap();
+            assert!(exists(&runtime), "round {round}");
             let session = runtime.get::<Session>("a");
             match round % 3 {
                 0 => assert_eq!(session.user().await.unwrap().as_deref(), Some("ada")),
