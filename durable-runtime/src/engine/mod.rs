@@ -43,8 +43,6 @@ pub(crate) use files::held;
 #[cfg(feature = "testing")]
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};
-#[cfg_attr(test, expect(unused_imports))]
-pub(crate) use history::HistoryLimits;
 pub(crate) use history::Point;
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
 #[cfg(test)]
