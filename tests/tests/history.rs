@@ -12,7 +12,7 @@ struct Ledger;
 #[durable_object]
 impl Ledger {
     #[migration(1)]
-    fn entries(db: &mut Migration<'_>) -> Result<()> {
+    fn create_entries(db: &mut Migration<'_>) -> Result<()> {
         db.execute_batch("CREATE TABLE entries (id INTEGER PRIMARY KEY, text TEXT, filler BLOB)")
     }
 

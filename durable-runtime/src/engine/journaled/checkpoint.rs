@@ -215,7 +215,10 @@ fn run(shared: &Shared, signal: &Signal) {
     loop {
         let is_last = match signal.begin() {
             Task::Checkpoint { is_last } => is_last,
-            Task::Closed(entries) => {
+            Task::Closed(mut entries) => {
+                // One may have been opened and closed again; a write-back of it waits for the one before.
+                entries.sort_unstable_by_key(Arc::as_ptr);
+                entries.dedup_by(|a, b| Arc::ptr_eq(a, b));
                 // Whatever fails is told there, and tried again by the next checkpoint.
                 let _ = write_back(shared, &entries, &mut || {});
                 forget(shared, entries);
@@ -238,9 +241,9 @@ fn run(shared: &Shared, signal: &Signal) {
 }
 
 /// Lets go of objects that nobody uses and whose files lack nothing.
-fn forget(shared: &Shared, mut entries: Vec<Arc<Entry>>) {
+fn forget(shared: &Shared, entries: Vec<Arc<Entry>>) {
     // One by one: an object that is here twice is forgotten with the last one.
-    while let Some(entry) = entries.pop() {
+    for entry in entries {
         shared.entries.forget_if_idle(&entry);
     }
 }
