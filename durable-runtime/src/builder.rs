@@ -71,6 +71,7 @@ pub struct Builder {
     long_turn: Duration,
     resident_bytes_max: usize,
     writing: WriteLimits,
+    history_bytes: Option<u64>,
     on_damage: OnDamage,
     limits: Limits,
     harness: Harness,
@@ -103,6 +104,7 @@ impl Builder {
             long_turn: LONG_TURN,
             resident_bytes_max: RESIDENT_BYTES_MAX,
             writing: WriteLimits::default(),
+            history_bytes: None,
             on_damage: OnDamage::Refuse,
             limits: Limits::default(),
             harness: Harness::default(),
@@ -248,6 +250,23 @@ impl Builder {
         self
     }
 
+    /// For how long earlier states of objects are kept, to [restore](crate::Context::restore_on_next_session) them. Default: 30 days.
+    /// [`Duration::ZERO`]: not at all, and what was kept before is removed.
+    ///
+    /// It takes space in the data directory, in `history/`, about as much as the journal that objects' commits make, and once
+    /// more for the pages that they change: see [`history_limit`](Builder::history_limit). Commits do not wait for it.
+    pub fn history(mut self, keep: Duration) -> Self {
+        self.writing.history.keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// How much of the disk the history of all objects together may take, in bytes; beyond it the oldest is removed, in files of 16 MiB and
+    /// what one checkpoint adds. Default: 1 GiB, and not more than a tenth of the disk.
+    pub fn history_limit(mut self, bytes: u64) -> Self {
+        self.history_bytes = Some(bytes);
+        self
+    }
+
     /// Whether to start although the journal is damaged so that nobody can say which objects lost
     /// acknowledged commits. Default: no, [`start`](Builder::start) fails then and changes nothing.
     ///
@@ -351,11 +370,19 @@ impl Builder {
         let catalogue = Arc::new(Catalogue::open(directory.path())?);
         let classes = resolve(&self.classes, &catalogue)?;
         let clock = Arc::clone(&self.clock);
+        let mut writing = self.writing;
+        writing.history.bytes = self.history_bytes.unwrap_or_else(|| {
+            // A file system that does not say how large it is does not limit it either.
+            let disk = rustix::fs::statvfs(directory.path());
+            let tenth =
+                disk.map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / 10);
+            writing.history.bytes.min(tenth)
+        });
         let engine: Arc<dyn Engine> = Arc::new(JournaledEngine::open(
             directory,
             Arc::clone(&self.harness.disk),
             clock,
-            self.writing,
+            writing,
             self.on_damage,
             catalogue,
         )?);

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::engine::{Engine, Receipt};
+use crate::engine::{Engine, Point, Receipt};
 use crate::id::Identity;
 use crate::instance::Object;
 use crate::instance::chain::Chain;
@@ -21,11 +21,11 @@ use crate::observe::turns;
 use crate::rpc::Access;
 use crate::socket::changes;
 use crate::socket::home::Home;
-use crate::storage::{Kv, MigrationRun, Outcome, Sql, Store};
+use crate::storage::{Kv, MigrationRun, Outcome, Sql, Store, millis};
 use crate::stub::RawStub;
 use crate::{
-    BoxFuture, DurableObject, Error, ErrorKind, GateHandle, Handle, LocationHint, Namespace,
-    ObjectId, Result,
+    Bookmark, BoxFuture, DurableObject, Error, ErrorKind, GateHandle, Handle, LocationHint,
+    Namespace, ObjectId, Result,
 };
 
 /// What a turn may do: storage, identity, other objects, background work.
@@ -84,6 +84,8 @@ pub struct Parts {
     has_alarm_handler: bool,
     /// Why the turn wants the object reset.
     abort: RefCell<Option<Arc<str>>>,
+    /// What the turn that aborts wants the object restored to.
+    wish: Cell<Option<Point>>,
 }
 
 #[doc(hidden)]
@@ -187,6 +189,55 @@ impl Context {
         self.parts.store.delete_all(self.now())
     }
 
+    /// The object's state now, to come back to: after the last commit, or, in a turn that has written something, after this turn.
+    /// Where that turn is undone, such a bookmark stands for nothing, or for the commit that comes in its place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotKept`](crate::ErrorKind::NotKept) when nothing of the object is stored yet.
+    pub fn current_bookmark(&self) -> Result<Bookmark> {
+        let point = self.parts.store.current_commit()?;
+        Ok(Bookmark::new(self.parts.identity.id, point))
+    }
+
+    /// The object's state at a time: after the last commit that was made then or before, by the runtime's clock.
+    ///
+    /// Looks into what is kept (see [`Builder::history`](crate::Builder::history)), and waits until all commits so far are written
+    /// to it; so it takes some milliseconds, and longer on a busy node.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotKept`](crate::ErrorKind::NotKept) when the object did not exist at that time, or that is
+    /// too long ago, or no history is kept; the text says how far back it goes.
+    pub fn bookmark_for_time(&self, time: SystemTime) -> Result<Bookmark> {
+        let point = self.parts.store.commit_at(millis(time))?;
+        Ok(Bookmark::new(self.parts.identity.id, point))
+    }
+
+    /// Makes the object what it was at a bookmark, when it is next started: after [`abort`](Context::abort), in this turn
+    /// too, or when it was evicted. Until then it goes on as it is. Gives a bookmark of the state with this turn, to undo
+    /// that; what is committed between this turn and the restart is kept as well, under later bookmarks.
+    ///
+    /// Restoring is itself a commit, so the history goes on, and one can go back and forth. Restored are all rows, tables, keys and values, the alarm and
+    /// the timers; those that are overdue then are skipped, which the log says. Migrations that were added since run anew. What was sent to other objects is not
+    /// undone, and messages that the object has had are not applied again. See the guide, "history".
+    ///
+    /// ```
+    /// # use durable_runtime::{Bookmark, Context, Error, Result};
+    /// fn go_back(ctx: &Context, bookmark: Bookmark) -> Result<Error> {
+    ///     ctx.restore_on_next_session(&bookmark)?;
+    ///     Ok(ctx.abort("restored"))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a bookmark of another object,
+    /// [`ErrorKind::NotKept`](crate::ErrorKind::NotKept) when that state is not kept, and
+    /// [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) in a read-only method.
+    pub fn restore_on_next_session(&self, bookmark: &Bookmark) -> Result<Bookmark> {
+        let id = self.parts.identity.id;
+        let undo = self.parts.store.wish_restore(bookmark.point_of(id)?)?;
+        Ok(Bookmark::new(id, undo))
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.parts.store
     }
@@ -221,7 +272,7 @@ impl Context {
 
     /// Starts the object over, for a state that it cannot go on from: gives the error to return.
     ///
-    /// Nothing of this turn is kept, whatever the method returns. The instance is dropped, and with it async
+    /// Nothing of this turn is kept, whatever the method returns, but the wish to be [restored](Context::restore_on_next_session). The instance is dropped, and with it async
     /// handlers, background futures and closed gates. This call and every other that waits for the object
     /// fails with [`CallError::Reset`](crate::CallError::Reset) and the reason; the next one finds
     /// a fresh instance. The connections of its WebSockets are dropped, without a close event. What was committed before
@@ -236,6 +287,9 @@ impl Context {
     pub fn abort(&self, reason: impl fmt::Display) -> Error {
         let reason = reason.to_string();
         let error = Error::new(ErrorKind::Reset, &reason);
+        if let Some(wish) = self.parts.store.wish() {
+            self.parts.wish.set(Some(wish));
+        }
         self.parts.store.doom(&error);
         self.parts.abort.borrow_mut().get_or_insert_with(|| reason.into());
         error
@@ -287,6 +341,7 @@ impl<T: DurableObject> Context<T> {
             gates: RefCell::default(),
             has_alarm_handler: T::HANDLERS.alarm.is_some(),
             abort: RefCell::default(),
+            wish: Cell::new(None),
         };
         Context { parts: TypedParts { base: Context { parts }, object } }
     }
@@ -366,6 +421,11 @@ impl<T: DurableObject> Context<T> {
 
     pub(crate) fn object(&self) -> &Arc<Object<T>> {
         &self.parts.object
+    }
+
+    /// What the turn that has aborted wants the object restored to.
+    pub(crate) fn take_wish(&self) -> Option<Point> {
+        self.parts.base.parts.wish.take()
     }
 
     /// Why the turn wants the object reset, if it does.

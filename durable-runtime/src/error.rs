@@ -84,6 +84,8 @@ pub enum ErrorKind {
     Invalid,
     /// A WebSocket was to be accepted for a request that is no upgrade. Of a `fetch` handler this becomes status 426.
     NoUpgrade,
+    /// A moment of an object that is not kept: before it was created, while it did not exist, or too long ago.
+    NotKept,
     /// Nothing of that kind is registered: a class, a method, a value of the environment.
     NotFound,
     /// The call would wait for itself.

@@ -77,6 +77,10 @@ pub mod guide {
 
     #[doc = include_str!("../../docs/messages.md")]
     pub mod messages {}
+
+    #[doc = include_str!("../../docs/history.md")]
+    pub mod history {}
+
     #[doc = include_str!("../../docs/observability.md")]
     pub mod observability {}
 

@@ -325,6 +325,11 @@ impl Journal for LocalJournal {
 }
 
 impl LocalJournal {
+    /// Where redo starts.
+    pub(crate) fn begin(&self) -> Position {
+        self.core.state.lock().redo()
+    }
+
     /// Does what the flusher does, for a journal without threads. Says whether there was anything to flush.
     #[cfg(test)]
     pub(crate) fn flush_by_hand(&self) -> bool {

@@ -13,6 +13,7 @@ mod directory;
 #[cfg(test)]
 pub(crate) mod fake;
 mod files;
+mod history;
 mod journal;
 mod journaled;
 mod listing;
@@ -46,6 +47,7 @@ pub(crate) use files::held;
 #[cfg(feature = "testing")]
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};
+pub(crate) use history::Point;
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
 pub(crate) use listing::{Known, Listed, Order, Place};
 #[cfg(test)]
@@ -59,7 +61,7 @@ pub(crate) use vfs::tune_process;
 pub(crate) use wakes::{Due, NEVER, Wake};
 
 use crate::id::RawId;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Which object: the class key and the id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,6 +144,22 @@ pub(crate) trait Engine: Send + Sync + 'static {
         let _ = (object, not_before_ms);
     }
 
+    /// Makes an object what it was after an earlier commit, in a commit of its own. It is not open, and is opened with
+    /// `configure` for `amend`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotKept`] when that is not kept, and those of `amend`; the object is as it was then.
+    fn restore(
+        &self,
+        object: &ObjectKey,
+        point: Point,
+        configure: Configure,
+        amend: Amend<'_>,
+    ) -> Result<Receipt> {
+        let _ = (object, point, configure, amend);
+        Err(no_history())
+    }
+
     /// The objects of a class that exist, from a place on: so many, unless there are no more. Some of what is found may
     /// not be [durable](Self::flushed) yet.
     ///
@@ -201,6 +219,16 @@ pub(crate) trait Engine: Send + Sync + 'static {
     }
 }
 
+/// What is done to a database that was restored, before that is committed. It may refuse.
+pub(crate) type Amend<'a> = &'a mut dyn FnMut(&Connection) -> Result<()>;
+
+fn no_history() -> Error {
+    Error::new(
+        ErrorKind::NotKept,
+        "no history of objects is kept: give `Builder::history` another duration than zero",
+    )
+}
+
 /// The open database of one object.
 ///
 /// After a failed commit or rollback whose outcome is unknown every later `begin`, `commit` and
@@ -225,6 +253,29 @@ pub(crate) trait Database: Send {
     /// Says when all is durable that the object was when the database was opened, its deletion included.
     fn latest(&self) -> Receipt {
         Receipt::durable()
+    }
+
+    /// The object's last commit.
+    fn last_commit(&self) -> Point {
+        Point::default()
+    }
+
+    /// The object's last commit that was made at a time, in milliseconds since 1970, or before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotKept`] when the object did not exist then, or that is not kept.
+    fn commit_at(&self, time_ms: i64) -> Result<Point> {
+        let _ = time_ms;
+        Err(no_history())
+    }
+
+    /// Whether the object can be restored to what it was after this commit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotKept`] when it cannot.
+    fn check_kept(&self, point: Point) -> Result<()> {
+        let _ = point;
+        Err(no_history())
     }
 
     /// Whether it failed and must be dropped and opened anew.

@@ -25,6 +25,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use self::log::{Log, Search};
@@ -186,6 +187,46 @@ pub(crate) fn scan(
     let is_clean = report.is_sound() && report.discarded_frames == 0;
     report.files = log.files(is_clean.then_some(report.end.segment));
     Ok(report)
+}
+
+/// Gives every commit that is whole between two positions, in the order of the journal: its head, flags and payload. What is damaged is left out.
+///
+/// # Errors
+/// When a file cannot be read, and what the receiver returns.
+pub(crate) fn read(
+    disk: &dyn Disk,
+    folder: &Path,
+    from: Position,
+    to: Position,
+    each: &mut dyn FnMut(Head<'_>, u8, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    if from >= to {
+        return Ok(());
+    }
+    let mut log = Log::open(disk, folder).map_err(io::Error::other)?;
+    let mut parts = Parts::default();
+    let mut at = from;
+    while at < to {
+        if let Some(frame) = log.frame(at).map_err(io::Error::other)? {
+            if frame.flags & END_OF_SEGMENT != 0 {
+                at = log::begin_of(at.segment.saturating_add(1));
+                continue;
+            }
+            let bytes = u32::try_from(frame.bytes).unwrap_or(0);
+            if let Joined::Commit { head, flags, payload, .. } = parts.push(at, &frame) {
+                each(head, flags, &payload)?;
+            }
+            at.offset += bytes;
+            continue;
+        }
+        parts.interrupt();
+        at = match log.search(at).map_err(io::Error::other)? {
+            Search::Damage { resume } => resume,
+            Search::End { next_generation: Some(next), .. } => next,
+            Search::End { .. } => break,
+        };
+    }
+    Ok(())
 }
 
 struct Scan<'v> {

@@ -21,6 +21,9 @@ impl<T: DurableObject> Live<T> {
         if self.session.is_over() {
             dispose(self.instance.take());
             self.session = self.ctx.object().session();
+            if self.ctx.store().has_wish() {
+                self.ctx.reset_store();
+            }
         }
         if !self.ctx.store().is_active() {
             self.open()?;
@@ -73,6 +76,7 @@ impl<T: DurableObject> Live<T> {
         observed.code_returned();
         if let Some(reset) = self.reset_meanwhile() {
             self.roll_back();
+            self.keep_wish();
             dispose(constructed);
             return Err(reset);
         }

@@ -310,6 +310,7 @@ impl<T: DurableObject> Live<T> {
         }
         if let Some(reset) = self.reset_meanwhile() {
             self.roll_back();
+            self.keep_wish();
             dispose((ended, instance));
             return Err(reset.widen());
         }
@@ -374,6 +375,22 @@ impl<T: DurableObject> Live<T> {
         }
         let reason = self.session.over.reason()?.to_string();
         Some(CallError::Reset { reason, started: false })
+    }
+
+    /// Stores what a turn that has aborted wants the object restored to.
+    pub(super) fn keep_wish(&mut self) {
+        let Some(point) = self.ctx.take_wish() else { return };
+        self.ctx.begin_turn(Access::Write);
+        let kept = match self.ctx.store().write_wish(point) {
+            Ok(()) => self.commit().map_err(|failure: Failure| failure.to_string()),
+            Err(error) => {
+                self.roll_back();
+                Err(error.to_string())
+            }
+        };
+        if let Err(reason) = kept {
+            event!(error, self.ctx.identity(), reason, "an object is not going to be restored");
+        }
     }
 
     /// Commits the turn and lets its background futures go.

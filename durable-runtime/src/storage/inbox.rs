@@ -12,10 +12,10 @@ use super::Store;
 use crate::Result;
 use crate::engine::ObjectKey;
 
-const CREATE: &str = "CREATE TABLE _durable_inbox (class TEXT NOT NULL, object BLOB NOT NULL, \
+pub(super) const CREATE: &str = "CREATE TABLE _durable_inbox (class TEXT NOT NULL, object BLOB NOT NULL, \
     epoch INTEGER NOT NULL, highest INTEGER NOT NULL, at INTEGER NOT NULL, \
     PRIMARY KEY (class, object, epoch)) STRICT, WITHOUT ROWID";
-const CREATE_REFUSED: &str = "CREATE TABLE _durable_refused (class TEXT NOT NULL, object BLOB NOT NULL, \
+pub(super) const CREATE_REFUSED: &str = "CREATE TABLE _durable_refused (class TEXT NOT NULL, object BLOB NOT NULL, \
     epoch INTEGER NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL, \
     PRIMARY KEY (class, object, epoch, number)) STRICT, WITHOUT ROWID";
 // Cached, so each begins as no statement of a user's may.

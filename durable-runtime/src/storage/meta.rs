@@ -19,7 +19,8 @@ const INSERT: &str = "INSERT INTO _durable_meta (class, id, name, created, locat
 const UPDATE: &str = "UPDATE _durable_meta \
     SET name = coalesce(?1, name), location_hint = coalesce(location_hint, ?2)";
 const SELECT: &str = "SELECT class, id, name, location_hint, format, \
-    (SELECT count(*) FROM sqlite_schema WHERE name = '_durable_migrations') FROM _durable_meta";
+    (SELECT count(*) FROM sqlite_schema WHERE name = '_durable_migrations'), \
+    (SELECT count(*) FROM sqlite_schema WHERE name = '_durable_restore') FROM _durable_meta";
 
 /// How much of the identity is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,7 @@ struct Meta {
     location_hint: Option<String>,
     format: i64,
     has_migrations: bool,
+    wishes_restore: bool,
 }
 
 /// Whether the database says which migrations it has had.
@@ -48,6 +50,7 @@ pub(super) enum History {
 impl Store {
     /// Opens the object, checks that it is the right one, and fills in the identity.
     pub(super) fn load_meta(&mut self) -> Result<History> {
+        self.wishes_restore = false;
         let database = self.database()?;
         if !database.is_stored() {
             return Ok(History::Absent);
@@ -64,6 +67,7 @@ impl Store {
         if let Some(hint) = meta.location_hint.as_ref().and_then(|hint| hint.parse().ok()) {
             let _ = self.identity.location_hint.set(hint);
         }
+        self.wishes_restore = meta.wishes_restore;
         self.stored = Stored {
             is_written: true,
             has_name: meta.name.is_some(),
@@ -125,6 +129,7 @@ fn read(connection: &Connection) -> Result<Meta> {
             location_hint: row.get(3)?,
             format: row.get(4)?,
             has_migrations: row.get(5)?,
+            wishes_restore: row.get(6)?,
         })
     };
     match connection.query_row(SELECT, [], meta).optional() {

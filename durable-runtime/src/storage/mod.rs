@@ -12,6 +12,7 @@ mod delete;
 mod expiry;
 mod functions;
 mod guard;
+mod history;
 pub(crate) mod inbox;
 mod kv;
 mod limits;
@@ -86,6 +87,12 @@ pub(crate) struct Store {
     /// Of the last commit before the database was opened: an object that was deleted is opened anew before its
     /// deletion is durable.
     found: RefCell<Receipt>,
+    /// Whether the stored object is to be restored.
+    wishes_restore: bool,
+    /// Whether a turn has wished for an earlier state, since the database is open.
+    wished: Cell<bool>,
+    /// How the last such wish ended.
+    restored: Cell<Option<Result<()>>>,
 }
 
 /// The state of the turn that runs.
@@ -144,6 +151,9 @@ impl Store {
             stored: Stored::default(),
             latest: Receipt::durable(),
             found: RefCell::new(Receipt::durable()),
+            wishes_restore: false,
+            wished: Cell::new(false),
+            restored: Cell::new(None),
         }
     }
 
@@ -176,7 +186,11 @@ impl Store {
         runs: &mut Vec<MigrationRun>,
     ) -> Result<()> {
         if !self.schema.is_empty() || self.engine.exists(&self.key())? {
-            let history = self.load_meta()?;
+            let mut history = self.load_meta()?;
+            if self.wishes_restore {
+                self.fulfil_wish(millis(now))?;
+                history = self.load_meta()?;
+            }
             self.migrate(history, now, runs)?;
         }
         self.active = true;
@@ -191,6 +205,7 @@ impl Store {
     /// Closes the database; the next activation opens it anew.
     pub(crate) fn close(&mut self) {
         self.active = false;
+        self.wished.set(false);
         self.database.take();
         self.turn = Turn::default();
         self.forget_absent();
@@ -343,15 +358,19 @@ impl Store {
         if let Some(database) = self.database.get() {
             return Ok(&**database);
         }
-        let (guard, deadline) = (Arc::clone(&self.guard), Arc::clone(&self.deadline));
-        let configure: Configure = Arc::new(move |connection| {
-            deadline.install(connection)?;
-            guard::install(&guard, connection)
-        });
         self.functions.set(false);
-        let database = self.engine.open(&self.key(), configure)?;
+        let database = self.engine.open(&self.key(), self.configure())?;
         *self.found.borrow_mut() = database.latest();
         Ok(&**self.database.get_or_init(|| database))
+    }
+
+    /// What a new connection is given.
+    fn configure(&self) -> Configure {
+        let (guard, deadline) = (Arc::clone(&self.guard), Arc::clone(&self.deadline));
+        Arc::new(move |connection| {
+            deadline.install(connection)?;
+            guard::install(&guard, connection)
+        })
     }
 
     /// Lends the database for one of our own operations.

@@ -212,6 +212,10 @@ impl State {
         self.retire();
     }
 
+    pub(super) fn redo(&self) -> Position {
+        self.redo
+    }
+
     pub(super) fn retire(&mut self) {
         // Not one that may still be written to: its file may soon be another segment.
         let needed = self.redo.segment.min(self.flushed.segment);

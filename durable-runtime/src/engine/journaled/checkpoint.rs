@@ -3,8 +3,9 @@
 //! The steps, each of which may be the last one before a crash:
 //! 1. The checkpoint *begins*: from here on the first change of each page is logged as an image. Here redo starts
 //!    once the checkpoint is complete.
-//! 2. Every object with newer pages writes them back, after the records that hold them are durable.
-//! 3. All files are synced.
+//! 2. Every object with newer pages writes them back, after the records that hold them are durable; and, where a history
+//!    is kept, after the commits so far are copied to it, and the pages as they are in the files.
+//! 3. All files are synced, which the history notes.
 //! 4. The list of objects and the due index learn what is new: of the index, what was so when the checkpoint began.
 //! 5. The checkpoint is *complete*: the journal durably notes where redo starts, and recycles what lies before.
 //!
@@ -19,9 +20,11 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::entry::Entry;
+use super::entry::{Entry, WritingBack, wait};
 use super::{Shared, WriteLimits};
+use crate::engine::ObjectKey;
 use crate::engine::files::FilesystemSync;
+use crate::engine::history::History;
 use crate::engine::journal::Journal;
 use crate::observe::events::note;
 use crate::observe::meters::CheckpointMeters;
@@ -56,6 +59,10 @@ struct Rounds {
     ended: u64,
     /// Why the last one failed, if it did.
     failure: Option<Error>,
+    /// Objects whose connections are closed, to be written back.
+    closed: Vec<Arc<Entry>>,
+    /// There is a thread.
+    is_served: bool,
     /// The thread is gone.
     is_over: bool,
 }
@@ -64,6 +71,7 @@ impl Checkpointer {
     pub(super) fn start(shared: Arc<Shared>, limits: WriteLimits) -> Result<Self> {
         let waker = Waker::new(Arc::clone(&shared), limits);
         let signal = Arc::clone(&waker.signal);
+        signal.rounds.lock().is_served = true;
         let thread = std::thread::Builder::new()
             .name("durable-checkpoint".to_owned())
             .spawn(move || run(&shared, &signal))
@@ -106,11 +114,30 @@ impl Waker {
         self.signal.want(&mut self.signal.rounds.lock());
     }
 
-    /// Waits on this thread for a checkpoint that begins now.
+    /// Brings the file of an object up to date whose connection is closed. Where a history is kept the thread does that, as one
+    /// sync serves many objects then; the object stays in memory until it is done.
     ///
     /// # Errors
-    /// When it fails.
-    pub(super) fn round(&self) -> Result<()> {
+    /// When that is done here, and the journal or the file fails. The pages stay in memory.
+    pub(super) fn write_back_closed(&self, entry: Arc<Entry>) -> Result<()> {
+        if self.shared.history.is_some() {
+            let mut rounds = self.signal.rounds.lock();
+            if rounds.is_served && !rounds.is_over {
+                rounds.closed.push(entry);
+                self.signal.changed.notify_all();
+                return Ok(());
+            }
+        }
+        let written = write_closed(&self.shared, &entry);
+        self.shared.entries.forget_if_idle(&entry);
+        written
+    }
+
+    /// Waits for a checkpoint that begins after this call: what was committed before is in the files then, unless it fails.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or the engine was closed.
+    pub(super) fn catch_up(&self) -> Result<()> {
         self.signal.round()
     }
 
@@ -157,15 +184,20 @@ impl Signal {
         rounds.failure.clone().map_or(Ok(()), Err)
     }
 
-    /// Waits until a checkpoint is to begin; says whether it is the last.
-    fn begin(&self) -> bool {
+    /// Waits until there is something to do.
+    fn begin(&self) -> Task {
         let mut rounds = self.rounds.lock();
-        while !rounds.is_wanted && !rounds.is_ending {
+        loop {
+            if rounds.is_wanted || rounds.is_ending {
+                rounds.is_wanted = false;
+                rounds.begun += 1;
+                return Task::Checkpoint { is_last: rounds.is_ending };
+            }
+            if !rounds.closed.is_empty() {
+                return Task::Closed(std::mem::take(&mut rounds.closed));
+            }
             self.changed.wait(&mut rounds);
         }
-        rounds.is_wanted = false;
-        rounds.begun += 1;
-        rounds.is_ending
     }
 
     fn end(&self, outcome: Result<()>) {
@@ -176,11 +208,28 @@ impl Signal {
     }
 }
 
+/// What the thread is to do.
+enum Task {
+    Checkpoint { is_last: bool },
+    Closed(Vec<Arc<Entry>>),
+}
+
 fn run(shared: &Shared, signal: &Signal) {
     let _over = Over(signal);
     let meters = CheckpointMeters::new();
     loop {
-        let is_last = signal.begin();
+        let is_last = match signal.begin() {
+            Task::Checkpoint { is_last } => is_last,
+            Task::Closed(mut entries) => {
+                // One may have been opened and closed again; a write-back of it waits for the one before.
+                entries.sort_unstable_by_key(Arc::as_ptr);
+                entries.dedup_by(|a, b| Arc::ptr_eq(a, b));
+                // Whatever fails is told there, and tried again by the next checkpoint.
+                let _ = write_back(shared, &entries, &mut || {});
+                forget(shared, entries);
+                continue;
+            }
+        };
         let begun = Instant::now();
         let outcome = checkpoint(shared);
         meters.ended(begun, outcome.is_ok());
@@ -189,8 +238,18 @@ fn run(shared: &Shared, signal: &Signal) {
         }
         signal.end(outcome);
         if is_last {
+            let closed = std::mem::take(&mut signal.rounds.lock().closed);
+            forget(shared, closed);
             return;
         }
+    }
+}
+
+/// Lets go of objects that nobody uses and whose files lack nothing.
+fn forget(shared: &Shared, entries: Vec<Arc<Entry>>) {
+    // One by one: an object that is here twice is forgotten with the last one.
+    for entry in entries {
+        shared.entries.forget_if_idle(&entry);
     }
 }
 
@@ -216,8 +275,14 @@ pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) ->
     // Before the entries: whoever has a change here is among them, or has nothing left to wait for.
     let wakes = shared.wakes_to_write();
     between();
+    if let Some(history) = &shared.history {
+        wait(shared.journal.flushed())?;
+        history.copy_commits(position, shared.now_ms());
+    }
     let entries = shared.entries.all();
     let written = write_back(shared, &entries, between);
+    // Objects may be closed, and their files written, after the sync.
+    let kept = shared.history.as_ref().map(History::reach);
     sync(shared)?;
     between();
     // What one object lacks in its file is in the journal before this position, perhaps.
@@ -225,6 +290,9 @@ pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) ->
         shared.unlisted.store(&shared.index)?;
         shared.wakes.write(&*shared.index, &wakes)?;
         between();
+        if let (Some(history), Some(kept)) = (&shared.history, kept) {
+            history.mark(kept, shared.now_ms());
+        }
         shared.journal.complete_checkpoint(position)?;
     }
     for entry in entries {
@@ -233,24 +301,54 @@ pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) ->
     written
 }
 
-/// Brings the files of all objects up to date. One that cannot be written does not keep the others from it.
+/// Brings the files of objects up to date. One that cannot be written does not keep the others from it.
 fn write_back(shared: &Shared, entries: &[Arc<Entry>], between: &mut dyn FnMut()) -> Result<()> {
     let mut failed = 0_usize;
     let mut first = None;
-    for entry in entries {
-        if let Err(error) = entry.write_back(&shared.unsynced) {
-            if shared.journal.failure().is_some() {
-                return Err(error);
+    let mut fail = |key: &ObjectKey, error: Error| {
+        note!(error, class = %key.class, id = %key.id, reason = %error, "an object's file is behind; the next checkpoint tries again");
+        failed += 1;
+        first.get_or_insert(error);
+    };
+    // With a history all of them at once, for one sync of it.
+    let at_once = if shared.history.is_some() { entries.len().max(1) } else { 1 };
+    for entries in entries.chunks(at_once) {
+        let mut begun = Vec::new();
+        for entry in entries {
+            match entry.begin_write_back(shared.history.is_some()) {
+                Ok(write_back) => begun.extend(write_back),
+                Err(error) if shared.journal.failure().is_some() => return Err(error),
+                Err(error) => fail(&entry.key, error),
             }
-            note!(error, class = %entry.key.class, id = %entry.key.id, reason = %error, "an object's file is behind; the next checkpoint tries again");
-            failed += 1;
-            first.get_or_insert(error);
         }
-        between();
+        keep_before(shared, &begun);
+        for write_back in begun {
+            let key = write_back.key().clone();
+            if let Err(error) = write_back.write(&shared.unsynced) {
+                fail(&key, error);
+            }
+            between();
+        }
     }
     let Some(error) = first else { return Ok(()) };
     let text = format!("{failed} files could not be written, the first one: {}", error.message());
     Err(Error::new(error.kind(), text))
+}
+
+/// What is in the files now becomes the past.
+fn keep_before(shared: &Shared, begun: &[WritingBack<'_>]) {
+    if let Some(history) = &shared.history {
+        let changes: Vec<_> = begun.iter().map(WritingBack::change).collect();
+        history.before(&changes, shared.now_ms());
+    }
+}
+
+/// Brings one file up to date, unless somebody is at it.
+fn write_closed(shared: &Shared, entry: &Entry) -> Result<()> {
+    let begun = entry.try_begin_write_back(shared.history.is_some())?;
+    let Some(begun) = begun else { return Ok(()) };
+    keep_before(shared, std::slice::from_ref(&begun));
+    begun.write(&shared.unsynced)
 }
 
 /// Makes every file durable that was written since the last checkpoint.

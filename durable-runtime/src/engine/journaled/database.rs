@@ -8,11 +8,16 @@ use rusqlite::Connection;
 use super::Shared;
 use super::checkpoint::Waker;
 use super::entry::{Entry, State, wait};
+use crate::engine::history::{History, Rebuilt};
 use crate::engine::journal::{Journal, Refusal};
-use crate::engine::overlay::{Change, Changes, MIGRATION_BYTES_MAX, TURN_BYTES_MAX};
+use crate::engine::meta::Meta;
+use crate::engine::overlay::{Change, Changes, MIGRATION_BYTES_MAX, Overlay, TURN_BYTES_MAX};
+use crate::engine::pagestore::PageStore;
 use crate::engine::record::{Commit, Draft, Effects};
 use crate::engine::vfs::{ObjectConnection, connection_bytes, open_connection};
-use crate::engine::{About, Configure, Database, Receipt, Wake, sqlite};
+use crate::engine::{
+    About, Absent, Amend, Configure, Database, Point, Receipt, Wake, no_history, read_wake, sqlite,
+};
 use crate::observe::events::note;
 use crate::{Error, ErrorKind, Result};
 
@@ -28,6 +33,8 @@ pub(super) struct JournaledDatabase {
     wake: Option<Wake>,
     /// Cleared when SQLite and the overlay no longer agree.
     usable: bool,
+    /// Whether the next commit makes the object what it was before.
+    restores: bool,
     _closer: Closer,
 }
 
@@ -38,7 +45,11 @@ impl JournaledDatabase {
         checkpoints: Waker,
         configure: &Configure,
     ) -> Result<Self> {
-        let closer = Closer { shared: Arc::clone(&shared), entry: Arc::clone(&entry) };
+        let closer = Closer {
+            shared: Arc::clone(&shared),
+            checkpoints: checkpoints.clone(),
+            entry: Some(Arc::clone(&entry)),
+        };
         let connection = open_connection(&entry.file, configure)
             .map_err(|error| shared.about(&entry.key, &error))?;
         Ok(JournaledDatabase {
@@ -49,6 +60,7 @@ impl JournaledDatabase {
             about: About::default(),
             wake: None,
             usable: true,
+            restores: false,
             _closer: closer,
         })
     }
@@ -86,7 +98,19 @@ impl JournaledDatabase {
                 return Ok(state.latest.clone());
             }
             let time_ms = now_ms.max(state.stamp.time_ms);
-            let draft = draft(&entry, &state, &changes, time_ms, &self.about, self.wake)?;
+            let commit = Commit {
+                database_pages: changes.size,
+                effects: Effects {
+                    creates: changes.size_before == 0,
+                    restores: self.restores,
+                    ..Effects::default()
+                },
+                name: self.about.name.as_deref(),
+                location_hint: self.about.location_hint.as_deref(),
+                wake: self.wake,
+                ..commit_of(&entry, &state, time_ms)
+            };
+            let draft = draft(&commit, &changes)?;
             match self.shared.append(epoch, state.stamp.commit, draft) {
                 Ok(receipt) => {
                     entry.file.overlay().accept(epoch.0);
@@ -137,6 +161,90 @@ impl JournaledDatabase {
     }
 }
 
+impl JournaledDatabase {
+    /// Looks into the history of the object, up to its last commit.
+    fn look_back<R>(&self, look: impl FnOnce(&History, &dyn PageStore) -> Result<R>) -> Result<R> {
+        let history = self.shared.history.as_ref().ok_or_else(no_history)?;
+        look_back(history, &self.entry, &self.checkpoints, look)
+    }
+}
+
+fn look_back<R>(
+    history: &History,
+    entry: &Entry,
+    checkpoints: &Waker,
+    look: impl FnOnce(&History, &dyn PageStore) -> Result<R>,
+) -> Result<R> {
+    let caught_up = checkpoints.catch_up();
+    // Another object's file may be what cannot be written.
+    if entry.lags() {
+        caught_up?;
+    }
+    entry.at_rest(|store| look(history, store))
+}
+
+/// Makes an object what it was: see [`Engine::restore`](crate::engine::Engine::restore).
+///
+/// It is one record, with all pages that differ, so a crash leaves the object as it was before or as it is afterwards.
+pub(super) fn restore(
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+    checkpoints: Waker,
+    point: Point,
+    configure: &Configure,
+    amend: Amend<'_>,
+) -> Result<Receipt> {
+    let history = shared.history.as_ref().ok_or_else(no_history)?;
+    let id = entry.key.id;
+    let rebuilt = look_back(history, &entry, &checkpoints, |history, store| {
+        history.rebuild(id, point, store)
+    })?;
+    restore_pages(shared, entry, checkpoints, &rebuilt, configure, amend)
+}
+
+/// Commits pages that are not of a transaction of SQLite.
+pub(super) fn restore_pages(
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+    checkpoints: Waker,
+    rebuilt: &Rebuilt,
+    configure: &Configure,
+    amend: Amend<'_>,
+) -> Result<Receipt> {
+    let put = |overlay: &mut Overlay| {
+        overlay.set_limit(MIGRATION_BYTES_MAX);
+        overlay.truncate(rebuilt.size.min(overlay.size()));
+        rebuilt.pages.iter().try_for_each(|(number, page)| overlay.write(*number, page))
+    };
+    let done = put(&mut entry.file.overlay());
+    if done.is_err() {
+        entry.file.overlay().discard();
+        return Err(Error::new(ErrorKind::Limit, "the restored database is too large"));
+    }
+    // The connection reads what is not committed yet.
+    let opened = JournaledDatabase::open(shared, Arc::clone(&entry), checkpoints, configure);
+    let mut database = opened.inspect_err(|_| entry.file.overlay().discard())?;
+    database.restores = true;
+    let amended = database.begin().and_then(|()| {
+        amend(&database.connection)?;
+        let wake = read_wake(&database.connection, &mut Absent::default());
+        let meta = Meta::read(&database.connection).map_err(sqlite::error)?;
+        Ok((wake.map_err(sqlite::error)?, meta))
+    });
+    match amended {
+        Ok((wake, meta)) => {
+            database.set_wake(wake);
+            let meta = meta.map(|meta| (meta.name, meta.location_hint)).unwrap_or_default();
+            database.describe(About { name: meta.0.map(Arc::from), location_hint: meta.1 });
+            database.commit()
+        }
+        Err(error) => {
+            database.rollback()?;
+            Err(error)
+        }
+    }
+}
+
 /// The object's next commit, without anything that it does.
 fn commit_of<'a>(entry: &'a Entry, state: &State, time_ms: i64) -> Commit<'a> {
     Commit {
@@ -152,23 +260,8 @@ fn commit_of<'a>(entry: &'a Entry, state: &State, time_ms: i64) -> Commit<'a> {
     }
 }
 
-fn draft(
-    entry: &Entry,
-    state: &State,
-    changes: &Changes,
-    time_ms: i64,
-    about: &About,
-    wake: Option<Wake>,
-) -> Result<Draft> {
-    let is_new = changes.size_before == 0;
-    let mut draft = Draft::new(&Commit {
-        database_pages: changes.size,
-        effects: Effects { creates: is_new, ..Effects::default() },
-        name: about.name.as_deref(),
-        location_hint: about.location_hint.as_deref(),
-        wake,
-        ..commit_of(entry, state, time_ms)
-    })?;
+fn draft(commit: &Commit<'_>, changes: &Changes) -> Result<Draft> {
+    let mut draft = Draft::new(commit)?;
     for Change { number, before, after, first_touch } in &changes.pages {
         let previous = before.as_deref().filter(|_| !first_touch);
         draft.page(*number, previous, after);
@@ -191,6 +284,24 @@ impl Database for JournaledDatabase {
 
     fn latest(&self) -> Receipt {
         self.entry.state.lock().latest.clone()
+    }
+
+    fn last_commit(&self) -> Point {
+        self.entry.state.lock().stamp.into()
+    }
+
+    fn commit_at(&self, time_ms: i64) -> Result<Point> {
+        if self.is_stored() {
+            let stamp = self.entry.state.lock().stamp;
+            if self.shared.history.is_some() && stamp.time_ms <= time_ms {
+                return Ok(stamp.into());
+            }
+        }
+        self.look_back(|history, store| history.find(self.entry.key.id, time_ms, store))
+    }
+
+    fn check_kept(&self, point: Point) -> Result<()> {
+        self.look_back(|history, store| history.check(self.entry.key.id, point, store))
     }
 
     fn is_failed(&self) -> bool {
@@ -284,22 +395,25 @@ impl Database for JournaledDatabase {
 /// Leaves a complete file behind, after the connection is closed.
 struct Closer {
     shared: Arc<Shared>,
-    entry: Arc<Entry>,
+    checkpoints: Waker,
+    /// Taken when it is closed.
+    entry: Option<Arc<Entry>>,
 }
 
 impl Drop for Closer {
     fn drop(&mut self) {
-        if !self.entry.is_stored() {
+        let Some(entry) = self.entry.take() else { return };
+        if !entry.is_stored() {
             // Provisional pages are nobody's: the next opening begins with the template again. A file that
             // is to be removed waits for the next checkpoint, which a deletion need not wait for.
-            self.entry.file.overlay().reset(&self.shared.template);
-            self.shared.entries.forget_if_idle(&self.entry);
+            entry.file.overlay().reset(&self.shared.template);
+            self.shared.entries.forget_if_idle(&entry);
             return;
         }
-        if let Err(error) = self.entry.write_back(&self.shared.unsynced) {
-            note!(error, class = %self.entry.key.class, id = %self.entry.key.id, reason = %error, "an object could not be written back");
+        let key = entry.key.clone();
+        if let Err(error) = self.checkpoints.write_back_closed(entry) {
+            note!(error, class = %key.class, id = %key.id, reason = %error, "an object could not be written back");
         }
-        self.shared.entries.forget_if_idle(&self.entry);
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::memory::Share;
 use crate::Result;
 use crate::engine::catalogue::{Row, Unlisted};
+use crate::engine::history::{Unmarked, WriteBack};
 use crate::engine::overlay::{Snapshot, Template};
 use crate::engine::pagestore::{Header, PageStore, Stamp};
 use crate::engine::vfs::{ObjectFile, Vfs};
@@ -21,8 +22,8 @@ pub(super) struct Entry {
     pub(super) file: Arc<ObjectFile>,
     /// Held while a record is appended and its pages are accepted.
     pub(super) state: Mutex<State>,
-    /// Held while pages are written to the file.
-    writer: Mutex<()>,
+    /// Held while pages are written to the file. What the file held before a write-back that failed, if the last one did.
+    writer: Mutex<Option<Unmarked>>,
     /// Changes under the lock of `state`.
     unwritten: Share,
     /// What is new for the list of objects, besides the commit number.
@@ -150,60 +151,154 @@ impl Entry {
         self.unwritten.set((pages > 0 || state.is_file_obsolete).then_some(pages));
     }
 
-    /// Brings the file up to the last commit, waiting until that is durable. What was written is `unsynced`
-    /// before its pages leave memory: a checkpoint that finds nothing left to write must find it there.
+    /// Takes what the file lacks, up to the last commit, and waits until that is durable. Until it is written, or given up,
+    /// nobody else writes to the file. `None` if it lacks nothing.
     ///
     /// # Errors
-    /// When the journal or the file fails. The pages stay in memory.
-    pub(super) fn write_back(&self, unsynced: &Mutex<Vec<Arc<dyn PageStore>>>) -> Result<()> {
-        let _writer = self.writer.lock();
+    /// When the journal fails, or the file cannot be looked at.
+    pub(super) fn begin_write_back(&self, keeps_history: bool) -> Result<Option<WritingBack<'_>>> {
+        self.begin_with(self.writer.lock(), keeps_history)
+    }
+
+    /// The same, and `None` too while somebody else writes.
+    ///
+    /// # Errors
+    /// As [`begin_write_back`](Self::begin_write_back).
+    pub(super) fn try_begin_write_back(
+        &self,
+        keeps_history: bool,
+    ) -> Result<Option<WritingBack<'_>>> {
+        self.writer.try_lock().map_or(Ok(None), |writer| self.begin_with(writer, keeps_history))
+    }
+
+    fn begin_with<'a>(
+        &'a self,
+        unfinished: MutexGuard<'a, Option<Unmarked>>,
+        keeps_history: bool,
+    ) -> Result<Option<WritingBack<'a>>> {
         let (lag, stamp, latest, deletions) = {
             let state = self.state.lock();
-            let Some(lag) = self.lag(&state) else { return Ok(()) };
+            let Some(lag) = self.lag(&state) else { return Ok(None) };
             (lag, state.stamp, state.latest.clone(), state.deletions)
         };
         wait(latest)?;
-        let store = self.file.store();
-        let (verb, done) = match &lag {
-            Lag::Pages(snapshot) => ("write", store.write(snapshot, stamp)),
-            Lag::Removal => ("remove", store.delete()),
-        };
-        done.map_err(|error| {
-            Error::new(
-                ErrorKind::Storage,
-                format!(
-                    "cannot {verb} the file of {}, {}: {error}",
-                    self.key,
-                    store.place().display()
-                ),
-            )
-        })?;
-        unsynced.lock().push(Arc::clone(store));
-        {
-            // Under the lock: whoever looks for news finds them here or there.
-            let mut news = self.news.lock();
-            let row =
-                Row { stamp, header: lag.header(), deleted: lag.is_removal(), ..news.clone() };
-            self.unlisted.note(&self.key, row);
-            *news = Row::default();
+        let (mut from, mut size) = (Stamp::default(), 0);
+        if keeps_history {
+            let store = self.file.store();
+            let looked = match &*unfinished {
+                Some(before) => Ok((before.from, before.size)),
+                None => store.size().and_then(|size| Ok((store.stamp()?, size))),
+            };
+            (from, size) = looked.map_err(|error| self.failed("read", &error))?;
         }
-        let mut state = self.state.lock();
-        match lag {
-            Lag::Removal => state.is_file_obsolete = false,
-            Lag::Pages(snapshot) if state.deletions == deletions => {
-                state.is_file_obsolete = false;
-                self.file.overlay().written_back(&snapshot);
-            }
-            // These pages are of an object that was deleted meanwhile.
-            Lag::Pages(_) => {}
+        Ok(Some(WritingBack { entry: self, unfinished, lag, stamp, deletions, from, size }))
+    }
+
+    /// Looks at the file while nobody writes to it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when it lacks commits.
+    pub(super) fn at_rest<R>(&self, look: impl FnOnce(&dyn PageStore) -> Result<R>) -> Result<R> {
+        let unfinished = self.writer.lock();
+        if unfinished.is_some() || self.lags() {
+            let text = format!("the file of {} lacks commits and cannot be written", self.key);
+            return Err(Error::new(ErrorKind::Storage, text));
         }
-        self.account(&state);
-        Ok(())
+        look(&**self.file.store())
+    }
+
+    fn failed(&self, verb: &str, error: &std::io::Error) -> Error {
+        let place = self.file.store().place().display();
+        let text = format!("cannot {verb} the file of {}, {place}: {error}", self.key);
+        Error::new(ErrorKind::Storage, text)
     }
 
     /// Gives back the file descriptor.
     pub(super) fn release(&self) {
         self.file.store().release();
+    }
+}
+
+/// A write-back that has begun.
+pub(super) struct WritingBack<'a> {
+    entry: &'a Entry,
+    unfinished: MutexGuard<'a, Option<Unmarked>>,
+    lag: Lag,
+    stamp: Stamp,
+    deletions: u64,
+    /// What the file holds, if a history is kept.
+    from: Stamp,
+    size: u32,
+}
+
+impl WritingBack<'_> {
+    pub(super) fn key(&self) -> &ObjectKey {
+        &self.entry.key
+    }
+
+    /// What it changes in the file, besides what is kept already.
+    pub(super) fn change(&self) -> WriteBack<'_> {
+        let known = self.unfinished.as_ref().map(|before| &before.pages);
+        let pages = match &self.lag {
+            Lag::Pages(snapshot) => {
+                let written = snapshot.pages.iter().map(|(number, _)| *number);
+                WriteBack::touched(self.size, written, snapshot.size, known)
+            }
+            Lag::Removal => WriteBack::touched(self.size, std::iter::empty(), 0, known),
+        };
+        WriteBack {
+            key: &self.entry.key,
+            store: &**self.entry.file.store(),
+            from: self.from,
+            size: self.size,
+            to: self.stamp,
+            removes: self.lag.is_removal(),
+            pages,
+        }
+    }
+
+    /// Brings the file up to that commit. What was written is `unsynced`
+    /// before its pages leave memory: a checkpoint that finds nothing left to write must find it there.
+    ///
+    /// # Errors
+    /// When the file fails. The pages stay in memory.
+    pub(super) fn write(mut self, unsynced: &Mutex<Vec<Arc<dyn PageStore>>>) -> Result<()> {
+        let entry = self.entry;
+        let store = entry.file.store();
+        let (verb, done) = match &self.lag {
+            Lag::Pages(snapshot) => ("write", store.write(snapshot, self.stamp)),
+            Lag::Removal => ("remove", store.delete()),
+        };
+        if let Err(error) = done {
+            let mut pages = self.change().pages.into_iter().collect();
+            let (from, size) = (self.from, self.size);
+            let before =
+                self.unfinished.get_or_insert(Unmarked { from, size, pages: Default::default() });
+            before.pages.append(&mut pages);
+            return Err(entry.failed(verb, &error));
+        }
+        *self.unfinished = None;
+        unsynced.lock().push(Arc::clone(store));
+        {
+            // Under the lock: whoever looks for news finds them here or there.
+            let mut news = entry.news.lock();
+            let (header, deleted) = (self.lag.header(), self.lag.is_removal());
+            let row = Row { stamp: self.stamp, header, deleted, ..news.clone() };
+            entry.unlisted.note(&entry.key, row);
+            *news = Row::default();
+        }
+        let mut state = entry.state.lock();
+        match &self.lag {
+            Lag::Removal => state.is_file_obsolete = false,
+            Lag::Pages(snapshot) if state.deletions == self.deletions => {
+                state.is_file_obsolete = false;
+                entry.file.overlay().written_back(snapshot);
+            }
+            // These pages are of an object that was deleted meanwhile.
+            Lag::Pages(_) => {}
+        }
+        entry.account(&state);
+        Ok(())
     }
 }
 

@@ -19,7 +19,8 @@
 //! 4. A deletion is a record without pages. From its append on the object does not exist; its file is removed, or
 //!    overwritten by an object that is created anew, by the write-back, and only after the record is durable.
 //! 5. The pair of epoch and number is never given to two commits of an object, also not across deletions.
-//! 6. One write-back of an object at a time, and never an older state over a newer one ([`Entry::write_back`]).
+//! 6. One write-back of an object at a time, and never an older state over a newer one ([`Entry::begin_write_back`]).
+//! 7. Where a history is kept, no page of a file is overwritten before the history has it durably: see [`history`](super::history).
 
 mod checkpoint;
 mod database;
@@ -44,6 +45,7 @@ use parking_lot::Mutex;
 use super::catalogue::{ObjectIndex, Unlisted};
 use super::files::Disk;
 use super::files::sparing::Sparing;
+use super::history::{History, HistoryLimits, Point};
 use super::journal::{CheckpointEpoch, Journal, LocalJournal, Options, Refusal};
 use super::overlay::Template;
 use super::pagestore::{FilePerObject, PageStore, Stamp, object_path};
@@ -51,7 +53,8 @@ use super::record::Draft;
 use super::vfs::{Clock, Vfs, template};
 use super::wakes::{Batch, Due, Wake, Wakes};
 use super::{
-    Configure, Database, Directory, Engine, Known, Listed, ObjectKey, Order, Receipt, StoredClass,
+    Amend, Configure, Database, Directory, Engine, Known, Listed, ObjectKey, Order, Receipt,
+    StoredClass,
 };
 use crate::observe::events::note;
 use crate::observe::meters::JournalMeters;
@@ -82,6 +85,8 @@ pub(crate) struct WriteLimits {
     /// Bytes of changes that are in no file, and of records that are not flushed: from half of it on a
     /// checkpoint begins, and beyond it turns wait for one.
     pub(crate) unwritten_bytes_max: usize,
+    /// How much past is kept.
+    pub(crate) history: HistoryLimits,
 }
 
 impl Default for WriteLimits {
@@ -89,6 +94,7 @@ impl Default for WriteLimits {
         WriteLimits {
             checkpoint_distance: CHECKPOINT_DISTANCE,
             unwritten_bytes_max: UNWRITTEN_BYTES_MAX,
+            history: HistoryLimits::default(),
         }
     }
 }
@@ -119,6 +125,8 @@ struct Shared {
     /// When objects want to be woken.
     wakes: Wakes,
     entries: Entries,
+    /// What objects were before, if that is kept.
+    history: Option<History>,
     unwritten: Arc<Unwritten>,
     /// Bytes of records since the last checkpoint began.
     logged: AtomicU64,
@@ -148,9 +156,12 @@ impl JournaledEngine {
     ) -> Result<Self> {
         let Sparing { steady, sparing } = Sparing::new(disk);
         let options = Options { meters: JournalMeters::new(), ..Options::default() };
-        let recovered = recovery::recover(directory.path(), &steady, options, on_damage, &*index)?;
+        let history = History::open(Arc::clone(&steady), directory.path(), limits.history)?;
+        let past = history.as_ref().map(|history| (history, millis(clock())));
+        let recovered =
+            recovery::recover(directory.path(), &steady, options, on_damage, &*index, past)?;
         let journal = recovered.generation.admit()?;
-        let places = Places { disk: sparing, data: directory.path().to_owned(), index };
+        let places = Places { disk: sparing, data: directory.path().to_owned(), index, history };
         let shared = Shared::new(places, journal, recovered.quarantine, clock, Some(directory))?;
         let shared = Arc::new(shared);
         rebuild::rebuild_if_lost(&*shared.index, &shared.disk, &shared.objects, &shared.vfs)?;
@@ -217,7 +228,7 @@ impl Engine for JournaledEngine {
 
     fn remove_class(&self, key: &str) -> Result<()> {
         // A file that is left would bring the class back.
-        self.checkpointer.waker().round()?;
+        self.checkpointer.waker().catch_up()?;
         self.shared.index.remove_class(key)
     }
 
@@ -226,6 +237,18 @@ impl Engine for JournaledEngine {
         if is_stored && self.shared.unlisted.note_use(object, time_ms) >= USES_MAX {
             self.checkpointer.waker().wake();
         }
+    }
+
+    fn restore(
+        &self,
+        object: &ObjectKey,
+        point: Point,
+        configure: Configure,
+        amend: Amend<'_>,
+    ) -> Result<Receipt> {
+        let (shared, waker) = (Arc::clone(&self.shared), self.checkpointer.waker());
+        let entry = shared.entry(object)?;
+        database::restore(shared, entry, waker, point, &configure, amend)
     }
 
     fn given_up(&self, class: &str) -> Result<Vec<ObjectKey>> {
@@ -247,6 +270,13 @@ struct Places {
     disk: Arc<dyn Disk>,
     data: PathBuf,
     index: Arc<dyn ObjectIndex>,
+    history: Option<History>,
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Shared {
@@ -257,7 +287,11 @@ impl Shared {
         clock: Clock,
         directory: Option<Directory>,
     ) -> Result<Self> {
+        if let Some(history) = &places.history {
+            history.set_copied(journal.begin());
+        }
         Ok(Shared {
+            history: places.history,
             objects: places.data.join("objects"),
             disk: places.disk,
             index: places.index,
@@ -354,7 +388,6 @@ impl Shared {
 
     /// Milliseconds since 1970 by the runtime's clock.
     fn now_ms(&self) -> i64 {
-        let since = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        millis((self.clock)())
     }
 }

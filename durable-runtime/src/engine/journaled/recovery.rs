@@ -12,6 +12,7 @@ use super::quarantine::Quarantine;
 use crate::engine::catalogue::{ObjectIndex, Row};
 use crate::engine::directory::io_error;
 use crate::engine::files::{Disk, FilesystemSync};
+use crate::engine::history::{History, WriteBack};
 use crate::engine::journal::{NewGeneration, Options};
 use crate::engine::overlay::{Page, Snapshot};
 use crate::engine::pagestore::{FilePerObject, Header, PageStore, Stamp, object_path};
@@ -41,13 +42,14 @@ pub(super) struct Recovered {
     pub(super) quarantine: Quarantine,
 }
 
-/// Replays the journal of a data directory, if there is one.
+/// Replays the journal of a data directory, if there is one. The history, with the time, learns what it holds.
 pub(super) fn recover(
     data: &Path,
     disk: &Arc<dyn Disk>,
     options: Options,
     on_damage: OnDamage,
     index: &dyn ObjectIndex,
+    history: Option<(&History, i64)>,
 ) -> Result<Recovered> {
     let (folder, objects) = (data.join("journal"), data.join("objects"));
     let mut quarantine = Quarantine::load(&**disk, &folder)?;
@@ -67,7 +69,15 @@ pub(super) fn recover(
     }
     let generation = NewGeneration::start(Arc::clone(disk), &folder, options, &found)?;
     let (rows, wakes) = (replay.rows(), replay.wakes());
+    if let Some((history, now_ms)) = history {
+        history.set_copied(found.redo);
+        history.copy_commits(found.end, now_ms);
+        replay.keep_before(&objects, disk, history, now_ms);
+    }
     replay.write_back(&objects, disk)?;
+    if let Some((history, now_ms)) = history {
+        history.mark(history.reach(), now_ms);
+    }
     index.store(&rows)?;
     index.write(&wakes)?;
     Ok(Recovered { generation, quarantine })
@@ -262,6 +272,41 @@ impl Replay {
     fn wakes(&self) -> Vec<(ObjectKey, Wake)> {
         let wakes = self.objects.iter();
         wakes.filter_map(|(key, object)| Some((key.clone(), object.wake?))).collect()
+    }
+
+    /// Keeps what the files hold, before they are written. One that cannot be read loses its history.
+    fn keep_before(&self, root: &Path, disk: &Arc<dyn Disk>, history: &History, now_ms: i64) {
+        let unmarked = history.unmarked().unwrap_or_else(|error| {
+            note!(error, reason = %error, "the objects' history cannot be read");
+            HashMap::new()
+        });
+        let stores: Vec<_> = self
+            .objects
+            .keys()
+            .map(|key| FilePerObject::new(Arc::clone(disk), root, key).mended())
+            .collect();
+        let mut changes = Vec::new();
+        for ((key, object), store) in self.objects.iter().zip(&stores) {
+            let known = unmarked.get(&key.id);
+            let looked = match known {
+                Some(known) => Ok((known.from, known.size)),
+                None => store.size().and_then(|size| Ok((store.stamp()?, size))),
+            };
+            let Ok((from, size)) = looked else { continue };
+            let size_after = if object.is_deleted { 0 } else { object.size };
+            let written = object.pages.keys().copied();
+            let known = known.map(|known| &known.pages);
+            changes.push(WriteBack {
+                key,
+                store,
+                from,
+                size,
+                to: object.stamp,
+                removes: object.is_deleted,
+                pages: WriteBack::touched(size, written, size_after, known),
+            });
+        }
+        history.before(&changes, now_ms);
     }
 
     /// Writes every replayed page to its file, and makes all of them durable.

@@ -64,7 +64,6 @@ impl PageChange<'_> {
     }
 
     /// Whether it can be applied only to the previous image.
-    #[cfg(test)]
     pub(crate) fn needs_previous(&self) -> bool {
         matches!(self, PageChange::Delta(_))
     }

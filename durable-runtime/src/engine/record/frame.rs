@@ -33,8 +33,8 @@ pub(crate) const FRAME_ALIGN: usize = 8;
 
 pub(crate) const LAST_PART: u8 = 1;
 pub(crate) const END_OF_SEGMENT: u8 = 2;
-pub(super) const CREATES: u8 = 4;
-pub(super) const DELETES: u8 = 8;
+pub(crate) const CREATES: u8 = 4;
+pub(crate) const DELETES: u8 = 8;
 pub(super) const RESTORES: u8 = 16;
 const FLAGS: u8 = LAST_PART | END_OF_SEGMENT | CREATES | DELETES | RESTORES;
 

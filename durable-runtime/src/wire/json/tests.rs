@@ -73,9 +73,9 @@ fn arguments_are_taken_in_order_and_the_reply_is_bare() {
 #[test]
 fn strangers_are_told_the_kind_and_what_the_user_said() {
     let write = |error: Error| {
-        let mut out = Vec::new();
-        write(&Some(error), &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        let mut reply = Decoder::json(&[]).finish().unwrap();
+        reply.put(&Some(error)).unwrap();
+        String::from_utf8(reply.finish()).unwrap()
     };
     let sql = Error::new(ErrorKind::Sql, "no such table: secret");
     assert!(!write(sql.clone()).contains("secret"));

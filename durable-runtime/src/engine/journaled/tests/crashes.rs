@@ -20,6 +20,7 @@ pub(super) fn crash_everywhere(
         let long = std::env::var_os("DURABLE_SEEDS").is_some();
         for loss in (0..ENDS).filter(|end| long || nth % ENDS == *end) {
             let mut world = World::new(objects, 7);
+            world.keeps_past = true;
             prepare(&mut world);
             assert_eq!(world.errors, []);
             world.disk.inject_any(nth, Fault::Crash);

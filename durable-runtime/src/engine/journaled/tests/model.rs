@@ -43,8 +43,10 @@ fn step(world: &mut World) {
 fn objects_are_what_they_were_after_a_commit() {
     let mut commits = 0;
     let mut ends = 0;
+    let mut rebuilt = 0;
     for seed in seeds(15) {
         let mut world = World::new(4, seed);
+        world.keeps_past = true;
         if seed % 3 == 0 {
             world.disk.take_filesystem_sync();
         }
@@ -72,6 +74,8 @@ fn objects_are_what_they_were_after_a_commit() {
             ends += 1;
         }
         commits += world.commits;
+        rebuilt += world.rebuilt;
     }
-    println!("{commits} commits, {ends} ends");
+    println!("{commits} commits, {ends} ends, {rebuilt} moments rebuilt");
+    assert!(rebuilt > 1_000);
 }

@@ -31,9 +31,10 @@ fn open(disk: &SimulatedDisk, options: Options) -> Arc<Shared> {
 fn open_at(disk: &SimulatedDisk, options: Options, clock: Clock) -> Arc<Shared> {
     let (data, index) = (PathBuf::from(DATA), Arc::new(Index::new(disk)));
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let recovered = recovery::recover(&data, &disk, options, OnDamage::Refuse, &*index).unwrap();
+    let recovered =
+        recovery::recover(&data, &disk, options, OnDamage::Refuse, &*index, None).unwrap();
     let journal = recovered.generation.admit().unwrap();
-    let places = Places { disk, data, index };
+    let places = Places { disk, data, index, history: None };
     Arc::new(Shared::new(places, journal, recovered.quarantine, clock, None).unwrap())
 }
 
@@ -89,7 +90,11 @@ fn objects_are_opened_side_by_side_and_each_of_them_once() {
 
 /// A checkpointer that begins only when memory is short.
 fn with_limit(shared: &Arc<Shared>, bytes: usize) -> Checkpointer {
-    let limits = WriteLimits { checkpoint_distance: u64::MAX, unwritten_bytes_max: bytes };
+    let limits = WriteLimits {
+        checkpoint_distance: u64::MAX,
+        unwritten_bytes_max: bytes,
+        ..WriteLimits::default()
+    };
     Checkpointer::start(Arc::clone(shared), limits).unwrap()
 }
 

@@ -12,14 +12,16 @@ use super::tables::{SCHEMA, Tables, WAKE, integrity, statement, tables, write_wa
 use crate::engine::catalogue::ObjectIndex;
 use crate::engine::files::Disk;
 use crate::engine::files::simulated::{Random, SimulatedDisk};
+use crate::engine::history::{History, HistoryLimits, Point};
 use crate::engine::journal::{Journal, Options};
 use crate::engine::journaled::checkpoint::{Waker, checkpoint, checkpoint_in_steps};
 use crate::engine::journaled::database::JournaledDatabase;
 use crate::engine::journaled::{OnDamage, Places, Shared, WriteLimits, recovery};
+use crate::engine::overlay::PAGE;
 use crate::engine::pagestore::{Stamp, object_path};
 use crate::engine::{About, Configure, Database, ObjectKey, Receipt};
 use crate::id::RawId;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 pub(super) const DATA: &str = "/data";
 
@@ -39,6 +41,8 @@ pub(super) struct Object {
     receipts: Vec<(usize, Stamp, Receipt)>,
     /// Of all commits that were ever acknowledged.
     numbers: HashSet<(u32, u64)>,
+    /// All commits that were ever acknowledged, and what the object was after each.
+    past: Vec<(Point, Option<Tables>)>,
 }
 
 pub(super) struct World {
@@ -53,11 +57,18 @@ pub(super) struct World {
     index: Arc<dyn ObjectIndex>,
     /// Whether turns set and clear when their objects are to be woken.
     pub(super) sets_wakes: bool,
+    /// Whether the history must have every commit; otherwise it may refuse.
+    pub(super) keeps_past: bool,
+    /// How many moments were rebuilt.
+    pub(super) rebuilt: u64,
 }
 
 /// Nothing is written, and nobody waits, unless the test says so.
-pub(super) const BY_HAND: WriteLimits =
-    WriteLimits { checkpoint_distance: u64::MAX, unwritten_bytes_max: usize::MAX };
+pub(super) const BY_HAND: WriteLimits = WriteLimits {
+    checkpoint_distance: u64::MAX,
+    unwritten_bytes_max: usize::MAX,
+    history: HistoryLimits::OFF,
+};
 
 pub(super) fn key(number: usize) -> ObjectKey {
     let id = RawId::from_name("Room", None, &format!("room {number}"));
@@ -107,11 +118,20 @@ pub(super) fn open_indexed(
 ) -> Result<Arc<Shared>> {
     let data = PathBuf::from(DATA);
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let recovered = recovery::recover(&data, &disk, options(), on_damage, &*index)?;
+    let history = History::open(Arc::clone(&disk), &data, HistoryLimits::default())?;
+    let past = history.as_ref().map(|history| (history, 0));
+    let recovered = recovery::recover(&data, &disk, options(), on_damage, &*index, past)?;
     let clock = Arc::new(|| SystemTime::UNIX_EPOCH);
     let journal = recovered.generation.admit_by_hand()?;
-    let places = Places { disk, data, index };
+    let places = Places { disk, data, index, history };
     Ok(Arc::new(Shared::new(places, journal, recovered.quarantine, clock, None)?))
+}
+
+fn deserialized(content: &[u8]) -> Connection {
+    let mut connection = Connection::open_in_memory().unwrap();
+    let length = content.len();
+    connection.deserialize_read_exact(rusqlite::MAIN_DB, content, length, true).unwrap();
+    connection
 }
 
 /// An empty data directory.
@@ -146,6 +166,7 @@ impl Object {
             acknowledged: 0,
             receipts: Vec::new(),
             numbers: HashSet::new(),
+            past: Vec::new(),
         }
     }
 
@@ -202,6 +223,8 @@ impl World {
         World {
             index,
             sets_wakes: false,
+            keeps_past: false,
+            rebuilt: 0,
             disk,
             shared,
             objects: objects.collect(),
@@ -379,6 +402,7 @@ impl World {
                     object.acknowledged = object.acknowledged.max(*number);
                     let is_new = object.numbers.insert((stamp.epoch, stamp.commit));
                     assert!(is_new, "{stamp:?} was given twice");
+                    object.past.push(((*stamp).into(), object.history[*number].clone()));
                 }
                 !is_durable
             });
@@ -444,6 +468,44 @@ impl World {
         self.check_wakes();
     }
 
+    /// Whether the history gives each object as it was after each of its commits. The files lack nothing.
+    pub(super) fn check_past(&mut self, number: usize) {
+        let shared = self.shared();
+        let history = shared.history.as_ref().unwrap();
+        let key = &self.objects[number].key;
+        let entry = shared.entry(key).unwrap();
+        for (point, then) in &self.objects[number].past {
+            let rebuilt = entry.at_rest(|store| {
+                let rebuilt = history.rebuild(key.id, *point, store)?;
+                let mut content = Vec::new();
+                for number in 1..=rebuilt.size {
+                    let mut image = [0; PAGE];
+                    match rebuilt.pages.get(&number) {
+                        Some(page) => image = **page,
+                        None => store.read(number, &mut image).unwrap(),
+                    }
+                    content.extend_from_slice(&image);
+                }
+                Ok(content)
+            });
+            match (rebuilt, then) {
+                (Ok(content), Some(then)) => {
+                    let connection = deserialized(&content);
+                    assert_eq!(integrity(&connection), "ok");
+                    assert!(tables(&connection) == *then, "object {number} at {point:?}");
+                    self.rebuilt += 1;
+                }
+                (Ok(_), None) => panic!("object {number} did not exist at {point:?}"),
+                (Err(error), then) => {
+                    assert_eq!(error.kind(), ErrorKind::NotKept);
+                    let is_lost = then.is_some() && self.keeps_past;
+                    assert!(!is_lost, "object {number} at {point:?}: {error}");
+                }
+            }
+        }
+        shared.entries.forget_if_idle(&entry);
+    }
+
     /// Opens what is on the disk, with the index of before.
     pub(super) fn open(&self) -> Result<Arc<Shared>> {
         open_indexed(&self.disk, OnDamage::Refuse, Arc::clone(&self.index))
@@ -500,6 +562,7 @@ impl World {
             assert!(may_be, "object {number} is gone");
             object.forget(stamp);
         }
+        self.check_past(number);
         self.connect(number).unwrap();
         self.check(number);
     }
@@ -520,9 +583,7 @@ impl World {
             return;
         };
         let content = self.disk.content(&self.path_of(number)).unwrap();
-        let mut connection = Connection::open_in_memory().unwrap();
-        let length = content.len();
-        connection.deserialize_read_exact(rusqlite::MAIN_DB, &content[..], length, true).unwrap();
+        let connection = deserialized(&content);
         assert_eq!(integrity(&connection), "ok");
         assert!(tables(&connection) == *last, "the file of object {number}");
     }
