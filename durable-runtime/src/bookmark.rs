@@ -54,7 +54,8 @@ impl Bookmark {
         if self.check == check_of(object, self.point) {
             return Ok(self.point);
         }
-        let text = format!("{self} is no bookmark of this object: it is of another one, or mistyped");
+        let text =
+            format!("{self} is no bookmark of this object: it is of another one, or mistyped");
         Err(Error::new(ErrorKind::Invalid, text))
     }
 }

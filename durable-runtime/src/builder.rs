@@ -373,7 +373,8 @@ impl Builder {
         writing.history.bytes = self.history_bytes.unwrap_or_else(|| {
             // A file system that does not say how large it is does not limit it either.
             let disk = rustix::fs::statvfs(directory.path());
-            let tenth = disk.map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / 10);
+            let tenth =
+                disk.map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / 10);
             writing.history.bytes.min(tenth)
         });
         let engine: Arc<dyn Engine> = Arc::new(JournaledEngine::open(

@@ -24,8 +24,8 @@ use crate::socket::home::Home;
 use crate::storage::{Kv, MigrationRun, Outcome, Sql, Store, millis};
 use crate::stub::RawStub;
 use crate::{
-    Bookmark, BoxFuture, DurableObject, Error, ErrorKind, GateHandle, Handle, LocationHint, Namespace,
-    ObjectId, Result,
+    Bookmark, BoxFuture, DurableObject, Error, ErrorKind, GateHandle, Handle, LocationHint,
+    Namespace, ObjectId, Result,
 };
 
 /// What a turn may do: storage, identity, other objects, background work.

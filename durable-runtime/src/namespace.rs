@@ -12,7 +12,8 @@ use crate::node::Node;
 use crate::storage::{FailedAlarm, millis};
 use crate::stub::RawStub;
 use crate::{
-    Bookmark, Context, DurableObject, Error, ErrorKind, Jurisdiction, LocationHint, ObjectId, Result,
+    Bookmark, Context, DurableObject, Error, ErrorKind, Jurisdiction, LocationHint, ObjectId,
+    Result,
 };
 
 /// The objects of class `T`: makes ids and stubs. Nothing is opened or created before a call.
@@ -248,11 +249,7 @@ impl<T: DurableObject> Namespace<T> {
     ///
     /// # Errors
     /// As there, and as [`current_bookmark`](Self::current_bookmark).
-    pub async fn bookmark_for_time(
-        &self,
-        id: &ObjectId<T>,
-        time: SystemTime,
-    ) -> Result<Bookmark> {
+    pub async fn bookmark_for_time(&self, id: &ObjectId<T>, time: SystemTime) -> Result<Bookmark> {
         self.turn(id, "bookmark_for_time", move |_, ctx| ctx.bookmark_for_time(time)).await
     }
 

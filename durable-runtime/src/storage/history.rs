@@ -135,7 +135,12 @@ impl Store {
                 self.latest = receipt;
                 self.restored.set(Some(Ok(())));
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotKept | ErrorKind::Limit | ErrorKind::Migration) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotKept | ErrorKind::Limit | ErrorKind::Migration
+                ) =>
+            {
                 note!(error, %class, %id, reason = %error, "an object cannot be restored, and stays as it is");
                 self.forget_wish()?;
                 self.restored.set(Some(Err(error)));
@@ -173,9 +178,8 @@ fn read_wish(connection: &Connection) -> rusqlite::Result<Option<Point>> {
 
 /// A program cannot use what a newer one has made.
 fn check_schema(connection: &Connection, known: usize) -> Result<()> {
-    let version: i64 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(sqlite::error)?;
+    let version: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite::error)?;
     if usize::try_from(version).is_ok_and(|version| version <= known) {
         return Ok(());
     }
@@ -271,7 +275,8 @@ fn skip_overdue(connection: &Connection, now_ms: i64) -> Result<Skipped> {
     if !is_there("_durable_timers").map_err(failed)? {
         return Ok(skipped);
     }
-    let sql = format!("SELECT key, time, every, cron, zone FROM _durable_timers WHERE due <= {now_ms}");
+    let sql =
+        format!("SELECT key, time, every, cron, zone FROM _durable_timers WHERE due <= {now_ms}");
     let overdue = rows(connection, &sql, |row| {
         let rule = match (row.get(2)?, row.get(3)?) {
             (Some(every), _) => Rule::Every(every),
@@ -284,7 +289,8 @@ fn skip_overdue(connection: &Connection, now_ms: i64) -> Result<Skipped> {
         skipped.timers += 1;
         let changed = match rule.next(time, now_ms)? {
             Some(next) => {
-                let sql = "UPDATE _durable_timers SET time = ?2, due = ?2, failed = 0 WHERE key = ?1";
+                let sql =
+                    "UPDATE _durable_timers SET time = ?2, due = ?2, failed = 0 WHERE key = ?1";
                 connection.execute(sql, params![key, next])
             }
             None => connection.execute("DELETE FROM _durable_timers WHERE key = ?1", [key]),

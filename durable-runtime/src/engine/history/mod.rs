@@ -162,7 +162,8 @@ impl History {
         let mut files = Vec::new();
         for path in paths {
             let Some(number) = number_of(&path) else { continue };
-            let archive = if limits.keep_ms == 0 { Ok(None) } else { Archive::open(&*disk, &path, number) };
+            let archive =
+                if limits.keep_ms == 0 { Ok(None) } else { Archive::open(&*disk, &path, number) };
             let archive = archive.map_err(|error| io_error("read", &path, &error))?;
             // One without a head is of a start that died.
             let Some(archive) = archive else {
@@ -190,7 +191,9 @@ impl History {
     fn go_on(&self) -> io::Result<()> {
         let mut active = self.active.lock();
         let Some(last) = active.files.last() else { return Ok(()) };
-        let Some(archive) = Archive::open(&*self.disk, &last.path, last.number)? else { return Ok(()) };
+        let Some(archive) = Archive::open(&*self.disk, &last.path, last.number)? else {
+            return Ok(());
+        };
         if let Some(end) = archive.sound_end()? {
             let writer = Writer::append(&*self.disk, &last.path, end)?;
             active.writer = Some(writer);
@@ -289,8 +292,12 @@ impl History {
             let Err(error) = self.try_write(&mut active, now_ms, write) else { return };
             // What it ends with may be torn.
             active.writer = None;
-            if is_full(&error) && active.files.len() > 1 && self.remove_oldest(&mut active).is_ok() {
-                note!(warn, "the disk is full: the oldest part of the objects' history was removed");
+            if is_full(&error) && active.files.len() > 1 && self.remove_oldest(&mut active).is_ok()
+            {
+                note!(
+                    warn,
+                    "the disk is full: the oldest part of the objects' history was removed"
+                );
                 continue;
             }
             note!(error, reason = %error, "the objects' history could not be written, and begins anew");
@@ -350,9 +357,8 @@ impl History {
         let mut entries: Vec<(usize, Place)> = Vec::new();
         for (index, archive) in archives.iter().enumerate() {
             archive.scan(|place| match place.head.kind {
-                Kind::Mark => entries.retain(|(index, open)| {
-                    archives[*index].reach(open) >= place.head.reach()
-                }),
+                Kind::Mark => entries
+                    .retain(|(index, open)| archives[*index].reach(open) >= place.head.reach()),
                 Kind::Before => entries.push((index, place)),
                 Kind::Commits => {}
             })?;
@@ -361,9 +367,11 @@ impl History {
         for (index, place) in entries {
             let Some(body) = archives[index].body(&place)? else { continue };
             let Head { id, from, size, .. } = place.head;
-            let known = unmarked
-                .entry(id)
-                .or_insert_with(|| Unmarked { from, size, pages: BTreeSet::new() });
+            let known = unmarked.entry(id).or_insert_with(|| Unmarked {
+                from,
+                size,
+                pages: BTreeSet::new(),
+            });
             known.pages.extend(past::pages_of(&body).map(|entry| entry.number));
         }
         Ok(unmarked)

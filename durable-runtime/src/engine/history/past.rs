@@ -119,7 +119,12 @@ impl History {
     ///
     /// # Errors
     /// [`ErrorKind::NotKept`] when that cannot be rebuilt, or the object did not exist then.
-    pub(crate) fn rebuild(&self, id: RawId, point: Point, store: &dyn PageStore) -> Result<Rebuilt> {
+    pub(crate) fn rebuild(
+        &self,
+        id: RawId,
+        point: Point,
+        store: &dyn PageStore,
+    ) -> Result<Rebuilt> {
         let past = self.past(id, store)?;
         if past.file.is_some_and(|file| Point::from(file) == point) {
             return Ok(Rebuilt { size: store.size().map_err(unreadable)?, ..Rebuilt::default() });
@@ -169,7 +174,11 @@ impl History {
                     marked = write_backs.len();
                     let reach = |kept: &&mut Kept| archives[kept.archive].reach(&kept.place);
                     let later = |kept: &&mut Kept| reach(kept) >= place.head.reach();
-                    write_backs.iter_mut().rev().take_while(later).for_each(|kept| kept.interval = interval);
+                    write_backs
+                        .iter_mut()
+                        .rev()
+                        .take_while(later)
+                        .for_each(|kept| kept.interval = interval);
                 }
                 _ if place.head.id != id => {}
                 Kind::Before => {
@@ -265,9 +274,10 @@ fn point_of(stamp: Stamp) -> Point {
 impl Past {
     /// How to come to the state after a commit.
     fn way(&self, point: Point) -> std::result::Result<Way, Lost> {
-        let spanning = self.write_backs.iter().filter(|kept| {
-            kept.since <= point && point < point_of(kept.place.head.to)
-        });
+        let spanning = self
+            .write_backs
+            .iter()
+            .filter(|kept| kept.since <= point && point < point_of(kept.place.head.to));
         // Of several the one that reaches back furthest; and of all that begin with the same state the first: see rule 4.
         let since = spanning.map(|kept| kept.since).min();
         let base = self.write_backs.iter().position(|kept| Some(kept.since) == since);
@@ -327,13 +337,10 @@ impl Past {
                 let body = archive.body(&step.entry).map_err(unreadable)?;
                 read = Some((place.0, place.1, body.ok_or_else(|| damaged(archive))?));
             }
-            let bytes = read.as_ref().and_then(|(.., body)| body.get(step.begin..step.begin + step.length));
-            let head = record::Head {
-                class: "",
-                id,
-                epoch: step.stamp.epoch,
-                number: step.stamp.commit,
-            };
+            let bytes =
+                read.as_ref().and_then(|(.., body)| body.get(step.begin..step.begin + step.length));
+            let head =
+                record::Head { class: "", id, epoch: step.stamp.epoch, number: step.stamp.commit };
             let record = bytes.and_then(|bytes| Record::parse(head, step.flags, bytes));
             rebuilt.apply(&record.ok_or_else(|| damaged(archive))?, store)?;
             rebuilt.check_size()?;
@@ -368,8 +375,10 @@ impl Past {
         let boundaries = self.write_backs.iter().filter(|kept| kept.place.head.size > 0);
         let boundary = boundaries.map(|kept| kept.place.head.from.time_ms).min();
         let creations = self.commits.iter().filter(|step| step.creates());
-        let creation =
-            creations.filter(|step| self.way(step.point()).is_ok()).map(|step| step.stamp.time_ms).min();
+        let creation = creations
+            .filter(|step| self.way(step.point()).is_ok())
+            .map(|step| step.stamp.time_ms)
+            .min();
         let file = self.file.map(|file| file.time_ms);
         [boundary, creation, file].into_iter().flatten().min()
     }
@@ -441,7 +450,8 @@ impl Rebuilt {
 
 /// A time as people read it.
 fn time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
+    jiff::Timestamp::from_millisecond(ms)
+        .map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
 }
 
 fn unreadable(error: io::Error) -> Error {

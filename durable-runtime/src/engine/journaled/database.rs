@@ -8,8 +8,8 @@ use rusqlite::Connection;
 use super::Shared;
 use super::checkpoint::Waker;
 use super::entry::{Entry, State, wait};
-use crate::engine::journal::{Journal, Refusal};
 use crate::engine::history::{History, Rebuilt};
+use crate::engine::journal::{Journal, Refusal};
 use crate::engine::meta::Meta;
 use crate::engine::overlay::{Change, Changes, MIGRATION_BYTES_MAX, Overlay, TURN_BYTES_MAX};
 use crate::engine::pagestore::PageStore;
@@ -163,10 +163,7 @@ impl JournaledDatabase {
 
 impl JournaledDatabase {
     /// Looks into the history of the object, up to its last commit.
-    fn look_back<R>(
-        &self,
-        look: impl FnOnce(&History, &dyn PageStore) -> Result<R>,
-    ) -> Result<R> {
+    fn look_back<R>(&self, look: impl FnOnce(&History, &dyn PageStore) -> Result<R>) -> Result<R> {
         let history = self.shared.history.as_ref().ok_or_else(no_history)?;
         look_back(history, &self.entry, &self.checkpoints, look)
     }
@@ -199,12 +196,14 @@ pub(super) fn restore(
 ) -> Result<Receipt> {
     let history = shared.history.as_ref().ok_or_else(no_history)?;
     let id = entry.key.id;
-    let rebuilt =
-        look_back(history, &entry, &checkpoints, |history, store| history.rebuild(id, point, store))?;
-    restore_pages(shared, entry, checkpoints, &rebuilt, configure, amend)
+    let rebuilt = look_back(history, &entry, &checkpoints, |history, store| {
+        history.rebuild(id, point, store)
+    })?;
+    let restored = restore_pages(shared, entry, checkpoints, &rebuilt, configure, amend);
+    restored.map(|(receipt, _)| receipt)
 }
 
-/// Commits pages that are not of a transaction of SQLite.
+/// Commits pages that are not of a transaction of SQLite. Gives the database, too, which is open then.
 pub(super) fn restore_pages(
     shared: Arc<Shared>,
     entry: Arc<Entry>,
@@ -212,7 +211,7 @@ pub(super) fn restore_pages(
     rebuilt: &Rebuilt,
     configure: &Configure,
     amend: Amend<'_>,
-) -> Result<Receipt> {
+) -> Result<(Receipt, JournaledDatabase)> {
     let put = |overlay: &mut Overlay| {
         overlay.set_limit(MIGRATION_BYTES_MAX);
         overlay.truncate(rebuilt.size.min(overlay.size()));
@@ -224,14 +223,14 @@ pub(super) fn restore_pages(
         return Err(Error::new(ErrorKind::Limit, "the restored database is too large"));
     }
     // The connection reads what is not committed yet.
-    let opened =
-        JournaledDatabase::open(shared, Arc::clone(&entry), checkpoints, configure);
+    let opened = JournaledDatabase::open(shared, Arc::clone(&entry), checkpoints, configure);
     let mut database = opened.inspect_err(|_| entry.file.overlay().discard())?;
     database.restores = true;
     let amended = database.begin().and_then(|()| {
         amend(&database.connection)?;
         let wake = read_wake(&database.connection, &mut Absent::default());
-        let meta = Meta::read(&database.connection).map_err(sqlite::error)?;
+        // For the list of objects; whether it is this object, its activation asks.
+        let meta = Meta::read(&database.connection).ok().flatten();
         Ok((wake.map_err(sqlite::error)?, meta))
     });
     match amended {
@@ -239,7 +238,9 @@ pub(super) fn restore_pages(
             database.set_wake(wake);
             let meta = meta.map(|meta| (meta.name, meta.location_hint)).unwrap_or_default();
             database.describe(About { name: meta.0.map(Arc::from), location_hint: meta.1 });
-            database.commit()
+            let receipt = database.commit()?;
+            database.restores = false;
+            Ok((receipt, database))
         }
         Err(error) => {
             database.rollback()?;

@@ -250,7 +250,8 @@ impl WritingBack<'_> {
         if let Err(error) = done {
             let mut pages = self.change().pages.into_iter().collect();
             let (from, size) = (self.from, self.size);
-            let before = self.unfinished.get_or_insert(Unmarked { from, size, pages: Default::default() });
+            let before =
+                self.unfinished.get_or_insert(Unmarked { from, size, pages: Default::default() });
             before.pages.append(&mut pages);
             return Err(entry.failed(verb, &error));
         }

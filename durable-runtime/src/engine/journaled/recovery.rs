@@ -279,9 +279,11 @@ impl Replay {
             note!(error, reason = %error, "the objects' history cannot be read");
             HashMap::new()
         });
-        let stores: Vec<_> = self.objects.keys().map(|key| {
-            FilePerObject::new(Arc::clone(disk), root, key).mended()
-        }).collect();
+        let stores: Vec<_> = self
+            .objects
+            .keys()
+            .map(|key| FilePerObject::new(Arc::clone(disk), root, key).mended())
+            .collect();
         let mut changes = Vec::new();
         for ((key, object), store) in self.objects.iter().zip(&stores) {
             let known = unmarked.get(&key.id);

@@ -31,7 +31,8 @@ fn open(disk: &SimulatedDisk, options: Options) -> Arc<Shared> {
 fn open_at(disk: &SimulatedDisk, options: Options, clock: Clock) -> Arc<Shared> {
     let (data, index) = (PathBuf::from(DATA), Arc::new(Index::new(disk)));
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let recovered = recovery::recover(&data, &disk, options, OnDamage::Refuse, &*index, None).unwrap();
+    let recovered =
+        recovery::recover(&data, &disk, options, OnDamage::Refuse, &*index, None).unwrap();
     let journal = recovered.generation.admit().unwrap();
     let places = Places { disk, data, index, history: None };
     Arc::new(Shared::new(places, journal, recovered.quarantine, clock, None).unwrap())
