@@ -28,7 +28,8 @@ use crate::id::RawId;
 
 const MAGIC: [u8; 8] = *b"durHist\n";
 const VERSION: u32 = 1;
-pub(super) const FILE_HEAD_BYTES: u64 = 24;
+const FILE_HEAD: usize = 24;
+pub(super) const FILE_HEAD_BYTES: u64 = FILE_HEAD as u64;
 const HEAD_BYTES: usize = 96;
 const REMOVES: u32 = 1;
 /// How much is written, and read, at once.
@@ -248,7 +249,7 @@ impl Archive {
     /// Opens a file; `None` if it has no head.
     pub(super) fn open(disk: &dyn Disk, path: &Path, number: u64) -> io::Result<Option<Archive>> {
         let file = disk.open(path)?;
-        let mut head = [0; FILE_HEAD_BYTES as usize];
+        let mut head = [0; FILE_HEAD];
         if file.read_at(&mut head, 0)? < head.len() {
             return Ok(None);
         }

@@ -127,7 +127,10 @@ impl History {
     ) -> Result<Rebuilt> {
         let past = self.past(id, store)?;
         if past.file.is_some_and(|file| Point::from(file) == point) {
-            return Ok(Rebuilt { size: store.size().map_err(unreadable)?, ..Rebuilt::default() });
+            return Ok(Rebuilt {
+                size: store.size().map_err(|error| unreadable(&error))?,
+                ..Rebuilt::default()
+            });
         }
         let way = past.way(point).map_err(|lost| past.explain(lost, point))?;
         past.follow(id, &way, store)
@@ -159,7 +162,7 @@ impl History {
             let file = if is_there { Some(store.stamp()?) } else { None };
             self.read_past(id, file)
         };
-        read().map_err(unreadable)
+        read().map_err(|error| unreadable(&error))
     }
 
     fn read_past(&self, id: RawId, file: Option<Stamp>) -> io::Result<Past> {
@@ -290,7 +293,7 @@ impl Past {
         let begin = self.commits.partition_point(|step| step.point() <= kept.since);
         let end = self.commits.partition_point(|step| step.point() <= point);
         let steps = &self.commits[begin..end];
-        if !steps.last().is_some_and(|last| last.point() == point) {
+        if steps.last().is_none_or(|last| last.point() != point) {
             return Err(Lost::NotKept);
         }
         if steps.last().is_some_and(Step::deletes) {
@@ -319,7 +322,9 @@ impl Past {
         if let Some(base) = way.base {
             rebuilt.size = self.write_backs[base].place.head.size;
             for kept in &self.write_backs[base..] {
-                let body = self.archives[kept.archive].body(&kept.place).map_err(unreadable)?;
+                let body = self.archives[kept.archive]
+                    .body(&kept.place)
+                    .map_err(|error| unreadable(&error))?;
                 let Some(body) = body else { return Err(damaged(&self.archives[kept.archive])) };
                 for entry in pages_of(&body).filter(|entry| entry.number <= rebuilt.size) {
                     if let Some(image) = entry.change.image(None) {
@@ -334,7 +339,7 @@ impl Past {
             let archive = &self.archives[step.archive];
             let place = (step.archive, step.entry.at());
             if read.as_ref().is_none_or(|(archive, at, _)| (*archive, *at) != place) {
-                let body = archive.body(&step.entry).map_err(unreadable)?;
+                let body = archive.body(&step.entry).map_err(|error| unreadable(&error))?;
                 read = Some((place.0, place.1, body.ok_or_else(|| damaged(archive))?));
             }
             let bytes =
@@ -366,7 +371,7 @@ impl Past {
         match (self.way(point), boundary) {
             (Ok(_), _) => Ok(point),
             (Err(Lost::NotKept), Some(boundary)) if boundary < point => Ok(boundary),
-            (Err(lost), _) => Err(self.explain(lost, point)),
+            (Err(why), _) => Err(self.explain(why, point)),
         }
     }
 
@@ -420,7 +425,7 @@ impl Rebuilt {
             let stored = match self.pages.get(&entry.number) {
                 None if entry.number <= self.size && entry.change.needs_previous() => {
                     let mut image: Image = [0; PAGE];
-                    store.read(entry.number, &mut image).map_err(unreadable)?;
+                    store.read(entry.number, &mut image).map_err(|error| unreadable(&error))?;
                     Some(Arc::new(image))
                 }
                 held => held.map(Arc::clone),
@@ -454,7 +459,7 @@ fn time(ms: i64) -> String {
         .map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
 }
 
-fn unreadable(error: io::Error) -> Error {
+fn unreadable(error: &io::Error) -> Error {
     Error::new(ErrorKind::Storage, format!("the object's history cannot be read: {error}"))
 }
 

@@ -199,10 +199,11 @@ pub(super) fn restore(
     let rebuilt = look_back(history, &entry, &checkpoints, |history, store| {
         history.rebuild(id, point, store)
     })?;
-    restore_pages(shared, entry, checkpoints, &rebuilt, configure, amend)
+    let restored = restore_pages(shared, entry, checkpoints, &rebuilt, configure, amend);
+    restored.map(|(receipt, _)| receipt)
 }
 
-/// Commits pages that are not of a transaction of SQLite.
+/// Commits pages that are not of a transaction of SQLite. Gives the database, too, which is open then.
 pub(super) fn restore_pages(
     shared: Arc<Shared>,
     entry: Arc<Entry>,
@@ -210,7 +211,7 @@ pub(super) fn restore_pages(
     rebuilt: &Rebuilt,
     configure: &Configure,
     amend: Amend<'_>,
-) -> Result<Receipt> {
+) -> Result<(Receipt, JournaledDatabase)> {
     let put = |overlay: &mut Overlay| {
         overlay.set_limit(MIGRATION_BYTES_MAX);
         overlay.truncate(rebuilt.size.min(overlay.size()));
@@ -228,7 +229,8 @@ pub(super) fn restore_pages(
     let amended = database.begin().and_then(|()| {
         amend(&database.connection)?;
         let wake = read_wake(&database.connection, &mut Absent::default());
-        let meta = Meta::read(&database.connection).map_err(sqlite::error)?;
+        // For the list of objects; whether it is this object, its activation asks.
+        let meta = Meta::read(&database.connection).ok().flatten();
         Ok((wake.map_err(sqlite::error)?, meta))
     });
     match amended {
@@ -236,7 +238,9 @@ pub(super) fn restore_pages(
             database.set_wake(wake);
             let meta = meta.map(|meta| (meta.name, meta.location_hint)).unwrap_or_default();
             database.describe(About { name: meta.0.map(Arc::from), location_hint: meta.1 });
-            database.commit()
+            let receipt = database.commit()?;
+            database.restores = false;
+            Ok((receipt, database))
         }
         Err(error) => {
             database.rollback()?;

@@ -109,6 +109,22 @@ fn in_a_deletion() {
 }
 
 #[test]
+fn in_a_restore() {
+    let calls = crash_everywhere(2, some_turns_and_a_checkpoint, |world| {
+        world.restore(0);
+        world.flush();
+        world.delete(1);
+        world.flush();
+        world.restore(1);
+        world.flush();
+        world.checkpoint();
+        world.restore(0);
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
+#[test]
 fn in_start_up_and_recovery() {
     let calls = crash_everywhere(3, some_turns_and_a_checkpoint, |world| {
         let disk = world.disk.clone();

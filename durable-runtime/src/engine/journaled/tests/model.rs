@@ -28,14 +28,18 @@ fn end(world: &mut World, seed: u64) {
 }
 
 fn step(world: &mut World) {
-    match world.random.below(20) {
+    match world.random.below(21) {
         0..13 => world.random_turn(),
         13..17 => world.flush(),
         17..19 => {
             let number = world.random.below(world.objects.len());
             world.evict(number);
         }
-        _ => world.checkpoint(),
+        19 => world.checkpoint(),
+        _ => {
+            let number = world.random.below(world.objects.len());
+            world.restore(number);
+        }
     }
 }
 
@@ -44,6 +48,7 @@ fn objects_are_what_they_were_after_a_commit() {
     let mut commits = 0;
     let mut ends = 0;
     let mut rebuilt = 0;
+    let mut restored = 0;
     for seed in seeds(15) {
         let mut world = World::new(4, seed);
         world.keeps_past = true;
@@ -75,7 +80,8 @@ fn objects_are_what_they_were_after_a_commit() {
         }
         commits += world.commits;
         rebuilt += world.rebuilt;
+        restored += world.restored;
     }
-    println!("{commits} commits, {ends} ends, {rebuilt} moments rebuilt");
-    assert!(rebuilt > 1_000);
+    println!("{commits} commits, {ends} ends, {rebuilt} moments rebuilt, {restored} restores");
+    assert!(rebuilt > 500 && restored > 10);
 }

@@ -15,7 +15,7 @@ use crate::engine::files::simulated::{Random, SimulatedDisk};
 use crate::engine::history::{History, HistoryLimits, Point};
 use crate::engine::journal::{Journal, Options};
 use crate::engine::journaled::checkpoint::{Waker, checkpoint, checkpoint_in_steps};
-use crate::engine::journaled::database::JournaledDatabase;
+use crate::engine::journaled::database::{JournaledDatabase, restore_pages};
 use crate::engine::journaled::{OnDamage, Places, Shared, WriteLimits, recovery};
 use crate::engine::overlay::PAGE;
 use crate::engine::pagestore::{Stamp, object_path};
@@ -61,6 +61,8 @@ pub(super) struct World {
     pub(super) keeps_past: bool,
     /// How many moments were rebuilt.
     pub(super) rebuilt: u64,
+    /// How often an object was restored.
+    pub(super) restored: u64,
 }
 
 /// Nothing is written, and nobody waits, unless the test says so.
@@ -225,6 +227,7 @@ impl World {
             sets_wakes: false,
             keeps_past: false,
             rebuilt: 0,
+            restored: 0,
             disk,
             shared,
             objects: objects.collect(),
@@ -379,6 +382,55 @@ impl World {
         }
     }
 
+    /// Makes an object what it was after one of its commits.
+    pub(super) fn restore(&mut self, number: usize) {
+        self.evict(number);
+        let shared = self.shared();
+        let done = checkpoint(&shared);
+        let candidates: Vec<_> =
+            self.objects[number].past.iter().filter(|(_, then)| then.is_some()).cloned().collect();
+        if self.note(done).is_none() || candidates.is_empty() {
+            return;
+        }
+        let (point, then) = candidates[self.random.below(candidates.len())].clone();
+        let key = self.objects[number].key.clone();
+        let restored = shared.entry(&key).and_then(|entry| {
+            let was_stored = entry.is_stored();
+            let history = shared.history.as_ref().unwrap();
+            let rebuilt = entry.at_rest(|store| history.rebuild(key.id, point, store))?;
+            let waker = Waker::new(Arc::clone(&shared), BY_HAND);
+            let nothing: Configure = Arc::new(|_| Ok(()));
+            let amend = &mut |_: &Connection| Ok(());
+            let before = entry.state.lock().stamp;
+            let (receipt, database) = restore_pages(
+                Arc::clone(&shared),
+                Arc::clone(&entry),
+                waker,
+                &rebuilt,
+                &nothing,
+                amend,
+            )?;
+            let after = entry.state.lock().stamp;
+            Ok((receipt, database, before, after, was_stored))
+        });
+        let Some((receipt, database, before, after, was_stored)) = self.note(restored) else {
+            return;
+        };
+        let object = &mut self.objects[number];
+        object.database = Some(database);
+        object.now = then.clone().unwrap_or_default();
+        if after.commit == before.commit {
+            return;
+        }
+        if !was_stored {
+            let index = object.index_of(after);
+            object.history.resize(index, None);
+        }
+        object.committed(after, receipt, then);
+        self.commits += 1;
+        self.restored += 1;
+    }
+
     pub(super) fn random_turn(&mut self) {
         let number = self.random.below(self.objects.len());
         if self.random.chance(7) {
@@ -474,7 +526,12 @@ impl World {
         let history = shared.history.as_ref().unwrap();
         let key = &self.objects[number].key;
         let entry = shared.entry(key).unwrap();
-        for (point, then) in &self.objects[number].past {
+        // The short form looks at a few of them.
+        let long = std::env::var_os("DURABLE_SEEDS").is_some();
+        let moments = &self.objects[number].past;
+        let step = if long { 1 } else { moments.len().div_ceil(4).max(1) };
+        let first = self.random.below(step);
+        for (point, then) in moments.iter().skip(first).step_by(step) {
             let rebuilt = entry.at_rest(|store| {
                 let rebuilt = history.rebuild(key.id, *point, store)?;
                 let mut content = Vec::new();
