@@ -198,7 +198,7 @@ pub(crate) fn read(
     folder: &Path,
     from: Position,
     to: Position,
-    each: &mut dyn FnMut(Head<'_>, u8, &[u8]) -> io::Result<()>,
+    mut each: impl FnMut(Head<'_>, u8, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     if from >= to {
         return Ok(());

@@ -211,7 +211,7 @@ impl History {
         let from = self.active.lock().copied;
         self.write(now_ms, &mut |writer| {
             let mut gathered = Gathered::default();
-            scan::read(&*self.disk, &self.journal, from, to, &mut |head, flags, payload| {
+            scan::read(&*self.disk, &self.journal, from, to, |head, flags, payload| {
                 gathered.add(writer, head, flags, payload)
             })?;
             gathered.write(writer)?;
