@@ -189,6 +189,9 @@ pub(crate) fn scan(
     Ok(report)
 }
 
+/// Takes a commit: its head, flags and payload.
+pub(crate) type Receiver<'a> = &'a mut dyn FnMut(Head<'_>, u8, &[u8]) -> io::Result<()>;
+
 /// Gives every commit that is whole between two positions, in the order of the journal: its head, flags and payload. What is damaged is left out.
 ///
 /// # Errors
@@ -198,7 +201,7 @@ pub(crate) fn read(
     folder: &Path,
     from: Position,
     to: Position,
-    each: &mut dyn FnMut(Head<'_>, u8, &[u8]) -> io::Result<()>,
+    each: Receiver<'_>,
 ) -> io::Result<()> {
     if from >= to {
         return Ok(());

@@ -90,7 +90,7 @@ impl Store {
         if !self.wished.get() {
             return None;
         }
-        self.on_own_table(None, |connection| read_wish(connection)).ok().flatten()
+        self.on_own_table(None, read_wish).ok().flatten()
     }
 
     /// Whether a turn has wished for something, so that the next session is to begin with opening the object.

@@ -28,7 +28,7 @@ use crate::id::RawId;
 
 const MAGIC: [u8; 8] = *b"durHist\n";
 const VERSION: u32 = 1;
-pub(super) const FILE_HEAD_BYTES: u64 = 24;
+const FILE_HEAD_BYTES: usize = 24;
 const HEAD_BYTES: usize = 96;
 const REMOVES: u32 = 1;
 /// How much is written, and read, at once.
@@ -248,7 +248,7 @@ impl Archive {
     /// Opens a file; `None` if it has no head.
     pub(super) fn open(disk: &dyn Disk, path: &Path, number: u64) -> io::Result<Option<Archive>> {
         let file = disk.open(path)?;
-        let mut head = [0; FILE_HEAD_BYTES as usize];
+        let mut head = [0; FILE_HEAD_BYTES];
         if file.read_at(&mut head, 0)? < head.len() {
             return Ok(None);
         }
@@ -267,7 +267,7 @@ impl Archive {
         let mut buffer = vec![0; BUFFER_BYTES];
         // Which part of the file is in the buffer.
         let (mut begin, mut end) = (0, 0);
-        let mut at = FILE_HEAD_BYTES;
+        let mut at = FILE_HEAD_BYTES as u64;
         loop {
             if at < begin || at + HEAD_BYTES as u64 > end {
                 begin = at;

@@ -290,7 +290,7 @@ impl Past {
         let begin = self.commits.partition_point(|step| step.point() <= kept.since);
         let end = self.commits.partition_point(|step| step.point() <= point);
         let steps = &self.commits[begin..end];
-        if !steps.last().is_some_and(|last| last.point() == point) {
+        if steps.last().is_none_or(|last| last.point() != point) {
             return Err(Lost::NotKept);
         }
         if steps.last().is_some_and(Step::deletes) {
@@ -366,7 +366,7 @@ impl Past {
         match (self.way(point), boundary) {
             (Ok(_), _) => Ok(point),
             (Err(Lost::NotKept), Some(boundary)) if boundary < point => Ok(boundary),
-            (Err(lost), _) => Err(self.explain(lost, point)),
+            (Err(why), _) => Err(self.explain(why, point)),
         }
     }
 
@@ -454,7 +454,7 @@ fn time(ms: i64) -> String {
         .map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
 }
 
-fn unreadable(error: io::Error) -> Error {
+fn unreadable(error: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Storage, format!("the object's history cannot be read: {error}"))
 }
 

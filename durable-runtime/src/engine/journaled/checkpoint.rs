@@ -61,17 +61,24 @@ struct Rounds {
     failure: Option<Error>,
     /// Objects whose connections are closed, to be written back.
     closed: Vec<Arc<Entry>>,
-    /// There is a thread.
-    is_served: bool,
-    /// The thread is gone.
-    is_over: bool,
+    thread: Life,
+}
+
+/// Whether the thread is there.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Life {
+    /// Tests do without.
+    #[default]
+    Unborn,
+    Runs,
+    Over,
 }
 
 impl Checkpointer {
     pub(super) fn start(shared: Arc<Shared>, limits: WriteLimits) -> Result<Self> {
         let waker = Waker::new(Arc::clone(&shared), limits);
         let signal = Arc::clone(&waker.signal);
-        signal.rounds.lock().is_served = true;
+        signal.rounds.lock().thread = Life::Runs;
         let thread = std::thread::Builder::new()
             .name("durable-checkpoint".to_owned())
             .spawn(move || run(&shared, &signal))
@@ -117,7 +124,7 @@ impl Waker {
     pub(super) fn write_back_closed(&self, entry: Arc<Entry>) -> Result<()> {
         if self.shared.history.is_some() {
             let mut rounds = self.signal.rounds.lock();
-            if rounds.is_served && !rounds.is_over {
+            if rounds.thread == Life::Runs {
                 rounds.closed.push(entry);
                 self.signal.changed.notify_all();
                 return Ok(());
@@ -170,10 +177,10 @@ impl Signal {
         let mut rounds = self.rounds.lock();
         let number = rounds.begun + 1;
         self.want(&mut rounds);
-        while rounds.ended < number && !rounds.is_over {
+        while rounds.ended < number && rounds.thread != Life::Over {
             self.changed.wait(&mut rounds);
         }
-        if rounds.is_over {
+        if rounds.thread == Life::Over {
             return Err(Error::new(ErrorKind::ShutDown, "the engine has been closed"));
         }
         rounds.failure.clone().map_or(Ok(()), Err)
@@ -253,7 +260,7 @@ struct Over<'a>(&'a Signal);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.rounds.lock().is_over = true;
+        self.0.rounds.lock().thread = Life::Over;
         self.0.changed.notify_all();
     }
 }

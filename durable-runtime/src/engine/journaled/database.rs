@@ -188,7 +188,7 @@ fn look_back<R>(
 /// It is one record, with all pages that differ, so a crash leaves the object as it was before or as it is afterwards.
 pub(super) fn restore(
     shared: Arc<Shared>,
-    entry: Arc<Entry>,
+    entry: &Arc<Entry>,
     checkpoints: Waker,
     point: Point,
     configure: &Configure,
@@ -196,7 +196,7 @@ pub(super) fn restore(
 ) -> Result<Receipt> {
     let history = shared.history.as_ref().ok_or_else(no_history)?;
     let id = entry.key.id;
-    let rebuilt = look_back(history, &entry, &checkpoints, |history, store| {
+    let rebuilt = look_back(history, entry, &checkpoints, |history, store| {
         history.rebuild(id, point, store)
     })?;
     let restored = restore_pages(shared, entry, checkpoints, &rebuilt, configure, amend);
@@ -206,7 +206,7 @@ pub(super) fn restore(
 /// Commits pages that are not of a transaction of SQLite. Gives the database, too, which is open then.
 pub(super) fn restore_pages(
     shared: Arc<Shared>,
-    entry: Arc<Entry>,
+    entry: &Arc<Entry>,
     checkpoints: Waker,
     rebuilt: &Rebuilt,
     configure: &Configure,
@@ -223,7 +223,7 @@ pub(super) fn restore_pages(
         return Err(Error::new(ErrorKind::Limit, "the restored database is too large"));
     }
     // The connection reads what is not committed yet.
-    let opened = JournaledDatabase::open(shared, Arc::clone(&entry), checkpoints, configure);
+    let opened = JournaledDatabase::open(shared, Arc::clone(entry), checkpoints, configure);
     let mut database = opened.inspect_err(|_| entry.file.overlay().discard())?;
     database.restores = true;
     let amended = database.begin().and_then(|()| {

@@ -1,5 +1,6 @@
 //! One object as the engine holds it: its pages in memory, its file, and how far both are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -251,7 +252,7 @@ impl WritingBack<'_> {
             let mut pages = self.change().pages.into_iter().collect();
             let (from, size) = (self.from, self.size);
             let before =
-                self.unfinished.get_or_insert(Unmarked { from, size, pages: Default::default() });
+                self.unfinished.get_or_insert(Unmarked { from, size, pages: BTreeSet::default() });
             before.pages.append(&mut pages);
             return Err(entry.failed(verb, &error));
         }

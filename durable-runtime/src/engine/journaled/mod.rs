@@ -217,7 +217,7 @@ impl Engine for JournaledEngine {
     ) -> Result<Receipt> {
         let (shared, waker) = (Arc::clone(&self.shared), self.checkpointer.waker());
         let entry = shared.entry(object)?;
-        database::restore(shared, entry, waker, point, &configure, amend)
+        database::restore(shared, &entry, waker, point, &configure, amend)
     }
 
     fn objects(&self, class: &str) -> Result<Vec<ObjectKey>> {

@@ -402,14 +402,8 @@ impl World {
             let nothing: Configure = Arc::new(|_| Ok(()));
             let amend = &mut |_: &Connection| Ok(());
             let before = entry.state.lock().stamp;
-            let (receipt, database) = restore_pages(
-                Arc::clone(&shared),
-                Arc::clone(&entry),
-                waker,
-                &rebuilt,
-                &nothing,
-                amend,
-            )?;
+            let (receipt, database) =
+                restore_pages(Arc::clone(&shared), &entry, waker, &rebuilt, &nothing, amend)?;
             let after = entry.state.lock().stamp;
             Ok((receipt, database, before, after, was_stored))
         });
