@@ -18,7 +18,7 @@ pub enum CallError<E = Infallible> {
         /// How many calls wait.
         queued: usize,
     },
-    /// The call's [timeout](Call::timeout) ran out.
+    /// The call's [timeout](crate::Call::timeout) ran out.
     #[error("no answer within {after:?}: {}", if *.started { "the turn had started, its outcome is unknown" } else { "the turn had not started and will not run" })]
     TimedOut {
         /// The timeout.
