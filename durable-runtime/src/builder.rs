@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::engine::tune_process;
-use crate::engine::{Catalogue, Directory, Engine, JournaledEngine, OnDamage, Order, WriteLimits};
+use crate::engine::{
+    Catalogue, Directory, Engine, HistoryLimits, JournaledEngine, OnDamage, Order, WriteLimits,
+};
 use crate::harness::Harness;
 use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class};
@@ -103,7 +105,7 @@ impl Builder {
             sockets: SocketLimits::default(),
             long_turn: LONG_TURN,
             resident_bytes_max: RESIDENT_BYTES_MAX,
-            writing: WriteLimits::default(),
+            writing: WriteLimits { history: HistoryLimits::OFF, ..WriteLimits::default() },
             history_bytes: None,
             on_damage: OnDamage::Refuse,
             limits: Limits::default(),
@@ -250,8 +252,8 @@ impl Builder {
         self
     }
 
-    /// For how long earlier states of objects are kept, to [restore](crate::Context::restore_on_next_session) them. Default: 30 days.
-    /// [`Duration::ZERO`]: not at all, and what was kept before is removed.
+    /// For how long earlier states of objects are kept, to [restore](crate::Context::restore_on_next_session) them. Default:
+    /// [`Duration::ZERO`], not at all; what was kept before is removed then. Thirty days are a good choice.
     ///
     /// It takes space in the data directory, in `history/`, about as much as the journal that objects' commits make, and once
     /// more for the pages that they change: see [`history_limit`](Builder::history_limit). Commits do not wait for it.
@@ -376,7 +378,7 @@ impl Builder {
             let disk = rustix::fs::statvfs(directory.path());
             let tenth =
                 disk.map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / 10);
-            writing.history.bytes.min(tenth)
+            HistoryLimits::default().bytes.min(tenth)
         });
         let engine: Arc<dyn Engine> = Arc::new(JournaledEngine::open(
             directory,

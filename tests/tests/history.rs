@@ -69,7 +69,8 @@ impl Ledger {
 }
 
 async fn start() -> TestRuntime {
-    TestRuntime::start(|builder| builder.register::<Ledger>()).await.unwrap()
+    let month = Duration::from_secs(30 * 24 * 3_600);
+    TestRuntime::start(move |builder| builder.register::<Ledger>().history(month)).await.unwrap()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -227,9 +228,7 @@ async fn what_is_older_than_the_history_is_gone_and_what_is_younger_stays() {
 
 #[tokio::test]
 async fn without_history_there_is_none() {
-    let rt = TestRuntime::start(|builder| builder.register::<Ledger>().history(Duration::ZERO))
-        .await
-        .unwrap();
+    let rt = TestRuntime::start(|builder| builder.register::<Ledger>()).await.unwrap();
     let ledgers = rt.namespace::<Ledger>();
     let id = ledgers.id_from_name("home").unwrap();
     let one = ledgers.get(&id).add("one".into()).await.unwrap();

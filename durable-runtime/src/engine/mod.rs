@@ -47,7 +47,7 @@ pub(crate) use files::held;
 #[cfg(feature = "testing")]
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};
-pub(crate) use history::Point;
+pub(crate) use history::{HistoryLimits, Point};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
 pub(crate) use listing::{Known, Listed, Order, Place};
 #[cfg(test)]

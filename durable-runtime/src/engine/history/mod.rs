@@ -85,7 +85,6 @@ pub(crate) struct HistoryLimits {
 
 impl HistoryLimits {
     /// No history.
-    #[cfg(test)]
     pub(crate) const OFF: HistoryLimits = HistoryLimits { keep_ms: 0, bytes: 0 };
 }
 
