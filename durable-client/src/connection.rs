@@ -71,7 +71,8 @@ struct Calls {
 impl Calls {
     /// When the first of them has waited for too long.
     fn expiry(&self, patience: Duration) -> Option<Instant> {
-        self.unsent.iter().filter_map(|queued| queued.since.checked_add(patience)).min()
+        // They stand in the order in which they came.
+        self.unsent.front()?.since.checked_add(patience)
     }
 
     /// Lets those fail who have waited for too long.
@@ -225,7 +226,7 @@ impl<'a> Connection<'a> {
     /// A server that takes no more calls may be long in ending; those that wait for the next one wait no longer for that.
     fn fail_expired(&mut self, calls: &mut Calls, task: &mut Context<'_>) {
         let patience = self.patience;
-        calls.unsent.extend(self.returned.drain(..));
+        self.give_back(calls);
         loop {
             let Some(expiry) = calls.expiry(patience) else { return };
             let expired = self.expired.get_or_insert_with(|| Box::pin(sleep_until(expiry)));
@@ -388,9 +389,15 @@ impl<'a> Connection<'a> {
             let failed = Failed::Disconnected { reason: reason.to_owned(), sent: true };
             let _ = queued.reply.send(Outcome::Failed(failed));
         }
-        // In the order in which they were made, whatever the server has answered first.
-        self.returned.extend(calls.unsent.drain(..));
-        self.returned.sort_unstable_by_key(|queued| queued.departing.frame.number);
-        calls.unsent = self.returned.into();
+        self.give_back(calls);
+    }
+
+    /// Puts what was returned among what is to be sent, in the order in which they were made, whatever the server has answered first.
+    fn give_back(&mut self, calls: &mut Calls) {
+        if !self.returned.is_empty() {
+            calls.unsent.extend(self.returned.drain(..));
+            let unsent = calls.unsent.make_contiguous();
+            unsent.sort_unstable_by_key(|queued| queued.departing.frame.number);
+        }
     }
 }

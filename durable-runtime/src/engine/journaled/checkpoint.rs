@@ -349,9 +349,13 @@ fn keep_before(shared: &Shared, begun: &[WritingBack<'_>]) {
     }
 }
 
-/// Brings one file up to date, unless somebody is at it.
+/// Brings one file up to date.
 fn write_closed(shared: &Shared, entry: &Entry) -> Result<()> {
-    let begun = entry.try_begin_write_back(shared.history.is_some())?;
+    let begun = match shared.history {
+        None => entry.begin_write_back(false)?,
+        // Here, since the thread is gone: whoever holds this object as one of many may hold another that waits for this.
+        Some(_) => entry.try_begin_write_back(true)?,
+    };
     let Some(begun) = begun else { return Ok(()) };
     keep_before(shared, std::slice::from_ref(&begun));
     begun.write(&shared.unsynced)

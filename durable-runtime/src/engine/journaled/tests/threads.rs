@@ -88,6 +88,30 @@ fn objects_are_opened_side_by_side_and_each_of_them_once() {
     });
 }
 
+/// An eviction that meets a checkpoint at the same file waits for it, and writes what came after it.
+#[test]
+fn an_object_that_is_closed_while_its_file_is_written_leaves_a_whole_file() {
+    let shared = open(&new_disk(), options());
+    let mut database = database(&shared, 0).unwrap();
+    add_row(&mut database).unwrap();
+    let entry = shared.entry(&key(0)).unwrap();
+    let writing = entry.begin_write_back(false).unwrap().unwrap();
+    add_row(&mut database).unwrap();
+    let both = &Barrier::new(2);
+    thread::scope(|scope| {
+        let closing = scope.spawn(move || {
+            both.wait();
+            drop(database);
+        });
+        both.wait();
+        // One that does not wait has the time to show it.
+        (0..10_000).for_each(|_| thread::yield_now());
+        writing.write(&shared.unsynced).unwrap();
+        closing.join().unwrap();
+    });
+    assert!(!entry.lags());
+}
+
 /// A checkpointer that begins only when memory is short.
 fn with_limit(shared: &Arc<Shared>, bytes: usize) -> Checkpointer {
     let limits = WriteLimits {
