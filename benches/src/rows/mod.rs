@@ -2,6 +2,7 @@
 
 mod cold;
 mod fleet;
+mod history;
 mod http;
 mod in_turn;
 mod increment;
@@ -31,6 +32,7 @@ pub(crate) fn all() -> Vec<Row> {
         memory::rows(),
         start::rows(),
         journal::rows(),
+        history::rows(),
     ]
     .into_iter()
     .flatten()
