@@ -7,6 +7,7 @@ pub mod collector;
 pub mod guide;
 pub mod ledger;
 pub mod purse;
+pub mod random;
 
 pub use guide::{in_a_turn, with_runtime};
 

@@ -9,21 +9,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use durable_tests::ledger::Ledger;
+use durable_tests::random::Random;
 use durable_tests::{Bed, Form};
 
 const OBJECTS: i64 = 20;
-
-/// A small generator with a seed, so that a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -91,7 +80,7 @@ fn acknowledged_writes_survive_a_kill() {
     let rounds = setting("DURABLE_CRASH_ROUNDS", 12);
     let seed = setting("DURABLE_SEED", 0x5eed);
     println!("{rounds} rounds, seed {seed}");
-    let mut random = Random(seed.max(1));
+    let mut random = Random::new(seed);
     let bed = Bed::new(Form::Moved);
     let mut acknowledged: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
     let mut first = 0;

@@ -59,7 +59,11 @@ impl<T: DurableObject> Fleet<T> {
         Self::with(folder, objects, |builder| builder)
     }
 
-    pub(crate) fn with(folder: &Path, objects: usize, choose: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) fn with(
+        folder: &Path,
+        objects: usize,
+        choose: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
         let directory = ok(tempfile::tempdir_in(folder));
         let executor = executor();
         let builder = choose(Runtime::builder(directory.path()).register::<T>());
