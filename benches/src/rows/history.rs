@@ -2,7 +2,9 @@
 //!
 //! The limit of a write is the same write without a history, so the ratio is the price of it.
 
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -68,11 +70,11 @@ impl Shelf {
         db.execute_batch("CREATE TABLE notes (number INTEGER PRIMARY KEY, text BLOB NOT NULL)")
     }
 
-    pub fn fill(&mut self, ctx: &Context, notes: u32, bytes: u32) -> Result<usize> {
+    pub fn fill(&mut self, ctx: &Context, notes: Range<u32>, bytes: u32) -> Result<usize> {
         ctx.sql().execute(
-            "WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1) \
-             INSERT INTO notes SELECT i, randomblob(?2) FROM n",
-            (notes, bytes),
+            "WITH RECURSIVE n(i) AS (VALUES (?1) UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2) \
+             INSERT INTO notes SELECT i, randomblob(?3) FROM n",
+            (notes.start, notes.end, bytes),
         )
     }
 
@@ -96,7 +98,7 @@ impl Shelf {
 fn shelves(objects: usize, choose: impl FnOnce(Builder) -> Builder) -> Fleet<Shelf> {
     let fleet = Fleet::<Shelf>::with(&std::env::temp_dir(), objects, choose);
     for shelf in fleet.stubs.iter() {
-        ok(fleet.executor.block_on(shelf.fill(SMALL, 200)));
+        ok(fleet.executor.block_on(shelf.fill(0..SMALL, 200)));
     }
     fleet
 }
@@ -156,12 +158,19 @@ fn kept(size: Size) -> Sides {
         let fleet = shelves(1, with);
         let history = fleet.path().join("history");
         let before = bytes_in(&history);
+        let tasks: Vec<_> = (0..100)
+            .map(|_| {
+                let stubs = Arc::clone(&fleet.stubs);
+                fleet.executor.spawn(async move {
+                    for _ in 0..updates / 100 {
+                        ok(change_one(&stubs[0]).await);
+                    }
+                })
+            })
+            .collect();
         fleet.executor.block_on(async {
-            for _ in 0..updates / 100 {
-                let calls: Vec<_> = (0..100).map(|_| change_one(&fleet.stubs[0])).collect();
-                for call in calls {
-                    ok(call.await);
-                }
+            for task in tasks {
+                ok(task.await);
             }
             ok(fleet.runtime.shutdown().await);
         });
@@ -178,8 +187,11 @@ fn restores(size: Size) -> Sides {
     let notes = u32::try_from(size.scaled(LARGE as usize)).unwrap_or(LARGE);
     let fleet = Fleet::<Shelf>::with(&std::env::temp_dir(), 1, with);
     let bytes = 4_000;
-    let filled = fleet.executor.block_on(async { fleet.stubs[0].fill(notes, bytes).await });
-    ok(filled);
+    // A turn may change 64 MiB.
+    for first in (0..notes).step_by(10_000) {
+        let part = first..notes.min(first + 10_000);
+        ok(fleet.executor.block_on(fleet.stubs[0].fill(part, bytes)));
+    }
     let copied = ok(tempfile::tempdir());
     let source = copied.path().join("source");
     ok(std::fs::write(&source, vec![7; notes as usize * 4_096]));
