@@ -173,7 +173,7 @@ fn a_newer_version_is_an_error_and_not_the_end() {
     let object = object();
     let draft = Draft::new(&commit(&object)).unwrap();
     let frame = draft.finish(4_096).unwrap().remove(0);
-    let bytes = frame.with_version(2).close(PLACE, AT, BATCH);
+    let bytes = frame.with_version(3).close(PLACE, AT, BATCH);
     let error = parse(&bytes, PLACE, AT).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("format version 2"), "{error}");
