@@ -252,7 +252,7 @@ fn a_newer_record_is_refused_by_name() {
     written.disk.overwrite(&path, &content).unwrap();
     let error = scan(&written.disk, Path::new(FOLDER), &mut Model::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.message().contains("has format version 2"), "{error}");
+    assert!(error.message().contains("has format version 3"), "{error}");
     assert!(error.message().contains(&path.display().to_string()), "{error}");
 }
 
