@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::config::DbConfig;
 
-use crate::engine::{
-    About, Configure, Copied, Copies, CopyFile, Engine, ObjectKey, Point, sqlite,
-};
+use crate::engine::{About, Configure, Copied, Copies, CopyFile, Engine, ObjectKey, Point, sqlite};
 use crate::id::{Identity, RawId};
 use crate::instance::adopt::Adoption;
 use crate::instance::registry::AnyClass;
@@ -177,8 +175,8 @@ pub(crate) async fn import(node: &Arc<Node>, path: PathBuf, target: Target) -> R
         let other = copies.successor(&copy);
         let importer = Importer { class: &class, schema, now, bytes_max };
         let adapted = importer.adapt(copy.path(), other.path());
-        let is_written_anew =
-            adapted.map_err(|error| error.context(format!("{} cannot be imported", path.display())))?;
+        let is_written_anew = adapted
+            .map_err(|error| error.context(format!("{} cannot be imported", path.display())))?;
         drop(beside);
         Ok(if is_written_anew { other } else { copy })
     };

@@ -24,7 +24,7 @@ use crate::engine::{ObjectKey, no_history};
 use crate::{Error, ErrorKind, Result};
 
 /// Pages that are copied while write-backs wait.
-const PAGES_AT_ONCE: u32 = if cfg!(test) { 3 } else { 256 };
+const PAGES_AT_ONCE: u32 = if cfg!(test) { 8 } else { 256 };
 
 /// A copy that is being made.
 pub(super) struct Copying {
@@ -122,12 +122,12 @@ fn begin(
             }
         }
         None if size == 0 => {
-            return Err(Error::new(ErrorKind::NotKept, format!("nothing of {} is stored", entry.key)));
+            return Err(Error::new(
+                ErrorKind::NotKept,
+                format!("nothing of {} is stored", entry.key),
+            ));
         }
-        None => (
-            Rebuilt { size, ..Rebuilt::default() },
-            store.stamp().map_err(unreadable)?.into(),
-        ),
+        None => (Rebuilt { size, ..Rebuilt::default() }, store.stamp().map_err(unreadable)?.into()),
     };
     let shares = || if size == 0 { Ok(false) } else { shared.disk.share(&store.place(), to) };
     let is_shared = shares().map_err(|error| failed("write", to, &error))?;
@@ -163,9 +163,11 @@ impl Copying {
     pub(super) fn set_aside(&self, store: &dyn PageStore, pages: &io::Result<Vec<u32>>) {
         let progress = &mut *self.progress.lock();
         let keep = |progress: &mut Progress| {
-            let pages = pages.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+            let pages =
+                pages.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
             let mut image = [0; PAGE];
-            for number in pages.iter().filter(|number| (progress.next..=self.size).contains(number)) {
+            for number in pages.iter().filter(|number| (progress.next..=self.size).contains(number))
+            {
                 if progress.aside.insert(*number) {
                     store.read(*number, &mut image)?;
                     self.file.write_at(&image, bytes_of(number - 1))?;
@@ -185,28 +187,24 @@ impl Copying {
             return Err(error);
         }
         let end = progress.next.saturating_add(PAGES_AT_ONCE).min(self.size.saturating_add(1));
-        let mut buffer = Vec::new();
-        let mut image = [0; PAGE];
-        for number in progress.next..end {
-            if progress.aside.contains(&number) {
-                self.write(&mut buffer, number)?;
-                continue;
-            }
-            store.read(number, &mut image)?;
-            buffer.extend_from_slice(&image);
+        let mut first = progress.next;
+        for aside in progress.aside.range(progress.next..end.max(progress.next)) {
+            self.copy(store, first, *aside)?;
+            first = aside + 1;
         }
-        self.write(&mut buffer, end)?;
+        self.copy(store, first, end)?;
         progress.next = progress.next.max(end);
         Ok((progress.next - 1, progress.next > self.size))
     }
 
-    /// Writes the pages that end before this one.
-    fn write(&self, buffer: &mut Vec<u8>, end: u32) -> io::Result<()> {
-        if buffer.is_empty() {
+    /// Copies pages from one on, up to another one.
+    fn copy(&self, store: &dyn PageStore, first: u32, end: u32) -> io::Result<()> {
+        let pages = usize::try_from(end.saturating_sub(first)).map_err(io::Error::other)?;
+        if pages == 0 {
             return Ok(());
         }
-        self.file.write_at(buffer, bytes_of(end - 1) - buffer.len() as u64)?;
-        buffer.clear();
-        Ok(())
+        let mut buffer = vec![0; pages * PAGE];
+        store.read_raw(first, &mut buffer)?;
+        self.file.write_at(&buffer, bytes_of(first - 1))
     }
 }

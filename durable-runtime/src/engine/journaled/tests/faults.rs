@@ -28,9 +28,14 @@ fn scenario(world: &mut World) {
         world.checkpoint();
         world.turn(1 - round);
         world.delete(1 - round);
+        world.flush();
+        if round == 1 {
+            world.fork(round, 1 - round, false);
+        }
         world.turn(1 - round);
     }
     world.flush();
+    world.checkpoint();
 }
 
 fn world() -> World {
