@@ -129,8 +129,8 @@ fn begin(
         }
         None => (Rebuilt { size, ..Rebuilt::default() }, store.stamp().map_err(unreadable)?.into()),
     };
-    let shares = || if size == 0 { Ok(false) } else { shared.disk.share(&store.place(), to) };
-    let is_shared = shares().map_err(|error| failed("write", to, &error))?;
+    let same_bytes = || if size == 0 { Ok(false) } else { shared.disk.share(&store.place(), to) };
+    let is_shared = same_bytes().map_err(|error| failed("write", to, &error))?;
     let size = size.min(then.size);
     let progress = Progress {
         next: if is_shared { size + 1 } else { 1 },

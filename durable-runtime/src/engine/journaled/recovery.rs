@@ -376,7 +376,7 @@ impl Replay {
             // What was kept before the object began anew from a file does not lead to it.
             let began = object.adopted.map(Point::from);
             let known = unmarked.get(&key.id);
-            let known = known.filter(|known| began.is_none_or(|began| began <= known.from.into()));
+            let known = known.filter(|known| began.is_none_or(|began| began <= known.to.into()));
             let looked = match known {
                 Some(known) => Ok((known.from, known.size)),
                 None => store.size().and_then(|size| Ok((store.stamp()?, size))),

@@ -62,13 +62,12 @@ impl World {
             self.flush();
         });
         let copied = self.note(copied)?;
-        let then = match then {
-            Some((_, then)) => then?,
-            None => {
-                let object = &self.objects[from];
-                let stamp = Stamp { commit: copied.point.commit, ..Stamp::default() };
-                object.history[object.index_of(stamp)].clone()?
-            }
+        let then = if let Some((_, then)) = then {
+            then?
+        } else {
+            let object = &self.objects[from];
+            let stamp = Stamp { commit: copied.point.commit, ..Stamp::default() };
+            object.history[object.index_of(stamp)].clone()?
         };
         let content = self.disk.content(copy.path());
         let content = content.map_err(|error| Error::new(ErrorKind::Storage, error));
@@ -78,12 +77,12 @@ impl World {
         let wake = then.wake().into();
         let about = About { name: Some(format!("room {to}").into()), location_hint: None };
         let key = self.objects[to].key.clone();
-        let adopted = shared.entry(&key).and_then(|entry| {
+        let adopted = shared.entry(&key).map(|entry| {
             let was_there = entry.is_stored();
             let adopted = adopt_entry(&shared, &entry, copy, about, wake);
             let stamp = entry.state.lock().stamp;
             shared.entries.forget_if_idle(&entry);
-            Ok((was_there, adopted, stamp))
+            (was_there, adopted, stamp)
         });
         let (was_there, adopted, stamp) = self.note(adopted)?;
         if was_there {
