@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::memory::Share;
 use crate::Result;
 use crate::engine::catalogue::{Row, Unlisted};
-use crate::engine::history::{Unmarked, WriteBack};
+use crate::engine::history::{Pages, Unmarked, WriteBack};
 use crate::engine::overlay::{Snapshot, Template};
 use crate::engine::pagestore::{Header, PageStore, Stamp};
 use crate::engine::vfs::{ObjectFile, Vfs};
@@ -243,9 +243,9 @@ impl WritingBack<'_> {
         let pages = match &self.lag {
             Lag::Pages(snapshot) => {
                 let written = snapshot.pages.iter().map(|(number, _)| *number);
-                WriteBack::touched(self.size, written, snapshot.size, known)
+                Pages::touched(self.size, written, snapshot.size, known)
             }
-            Lag::Removal => WriteBack::touched(self.size, std::iter::empty(), 0, known),
+            Lag::Removal => Pages::touched(self.size, std::iter::empty(), 0, known),
         };
         WriteBack {
             key: &self.entry.key,
@@ -271,11 +271,11 @@ impl WritingBack<'_> {
             Lag::Removal => ("remove", store.delete()),
         };
         if let Err(error) = done {
-            let mut pages = self.change().pages.into_iter().collect();
+            let pages = self.change().pages;
             let (from, size) = (self.from, self.size);
             let before =
                 self.unfinished.get_or_insert(Unmarked { from, size, pages: BTreeSet::default() });
-            before.pages.append(&mut pages);
+            before.pages.extend(pages.numbers());
             return Err(entry.failed(verb, &error));
         }
         *self.unfinished = None;

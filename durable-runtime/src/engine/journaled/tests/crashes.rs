@@ -124,6 +124,48 @@ fn in_a_restore() {
     assert!(calls > 20);
 }
 
+/// Several files of history, of which two are to be sorted.
+fn some_history(world: &mut World) {
+    while world.compacted < 1 {
+        some_turns_and_a_checkpoint(world);
+        world.compact();
+    }
+    for _ in 0..2 {
+        let files = world.history_files();
+        while world.history_files() == files {
+            some_turns_and_a_checkpoint(world);
+        }
+    }
+}
+
+#[test]
+fn in_a_compaction() {
+    let calls = crash_everywhere(2, some_history, |world| {
+        world.compact();
+        world.turn(0);
+        world.flush();
+        world.compact();
+        world.checkpoint();
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
+#[test]
+fn in_an_erasure() {
+    let calls = crash_everywhere(2, some_history, |world| {
+        world.erase(0);
+        world.turn(0);
+        world.turn(1);
+        world.flush();
+        world.checkpoint();
+        world.erase(0);
+        world.erase(0);
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
 #[test]
 fn in_start_up_and_recovery() {
     let calls = crash_everywhere(3, some_turns_and_a_checkpoint, |world| {

@@ -29,6 +29,11 @@ fn scenario(world: &mut World) {
         world.turn(1 - round);
         world.delete(1 - round);
         world.turn(1 - round);
+        world.restore(round);
+        // Erasing finishes a file, and sorts it.
+        world.erase(round);
+        world.compact();
+        world.turn(1 - round);
     }
     world.flush();
 }
