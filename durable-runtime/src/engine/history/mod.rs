@@ -72,7 +72,7 @@ const SUFFIX: &str = ".history";
 /// A file that is being sorted.
 const SUFFIX_NEW: &str = ".history.new";
 /// From this length on the next file is begun.
-const FILE_BYTES: u64 = if cfg!(test) { 64 * 1_024 } else { 16 * 1_024 * 1_024 };
+const FILE_BYTES: u64 = if cfg!(test) { 16 * 1_024 } else { 16 * 1_024 * 1_024 };
 /// Of all that is kept for a month, a day is removed at once.
 const PARTS_OF_TIME: i64 = 30;
 
@@ -327,17 +327,6 @@ impl History {
         }
         found.marks.sort_unstable();
         Ok(found)
-    }
-
-    pub(crate) fn dump(&self, id: RawId) {
-        let archives = self.archives().unwrap();
-        for a in &archives {
-            println!("FILE {:?} {} len {:?}", a.head, a.number, a.file.len());
-            let e = a.entries(None).unwrap();
-            println!("notes {:?}", e.notes);
-            for p in e.places.iter().filter(|p| p.head.id == id) { println!("{:?} {:?} from {:?} to {:?} size {} removes {} cont {} more {} gap {}", p.reach, p.head.kind, p.head.from, p.head.to, p.head.size, p.head.removes, p.head.continues, p.head.has_more, p.head.is_gap()); }
-        }
-        println!("{:?}", self.files.lock());
     }
 
     /// What was written since the last mark, by object: pages whose state before cannot be read from their files any more. `None` where

@@ -138,7 +138,6 @@ impl World {
                 (Err(error), then) => {
                     assert_eq!(error.kind(), ErrorKind::NotKept);
                     let is_kept = self.keeps_past && *fate == Fate::Kept;
-                    if then.is_some() && self.keeps_past && *fate == Fate::Kept { history.dump(key.id); }
                     let is_lost = then.is_some() && is_kept;
                     assert!(!is_lost, "object {number} at {point:?}: {error}");
                 }
