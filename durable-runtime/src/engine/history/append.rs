@@ -158,7 +158,7 @@ impl History {
     }
 
     /// Writes something. When that fails, all history is given up; when the disk is full, the oldest first.
-    fn write(&self, now_ms: i64, write: &mut dyn FnMut(&mut Writer) -> io::Result<()>) {
+    pub(super) fn write(&self, now_ms: i64, write: &mut dyn FnMut(&mut Writer) -> io::Result<()>) {
         let mut writing = self.writing.lock();
         loop {
             let Err(error) = self.try_write(&mut writing, now_ms, write) else { return };
@@ -219,7 +219,7 @@ impl History {
     }
 
     /// The last file is not written to any more.
-    fn finish_file(&self, writing: &mut Writing) {
+    pub(super) fn finish_file(&self, writing: &mut Writing) {
         if writing.writer.take().is_none() {
             return;
         }

@@ -125,7 +125,7 @@ impl Signal {
 }
 
 /// The files to be rewritten next, the oldest first: one that is to be sorted, and small neighbours before it.
-fn next_files(files: &[Kept], age_max: i64) -> Option<&[Kept]> {
+pub(super) fn next_files(files: &[Kept], age_max: i64) -> Option<&[Kept]> {
     let last = files.iter().position(|file| file.state == State::Finished)?;
     let (mut first, mut bytes) = (last, files[last].bytes);
     while let Some(before) = first.checked_sub(1).map(|before| &files[before]) {

@@ -453,7 +453,8 @@ impl Archive {
 
     /// Gives all entries, in order. Returns where the last one ends.
     fn scan(&self, mut each: impl FnMut(Place)) -> io::Result<u64> {
-        let mut buffer = vec![0; BUFFER_BYTES];
+        let length = usize::try_from(self.file.len()?).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; BUFFER_BYTES.min(length)];
         // Which part of the file is in the buffer.
         let (mut begin, mut end) = (0, 0);
         let mut at = FILE_HEAD_BYTES;

@@ -72,7 +72,7 @@ const SUFFIX: &str = ".history";
 /// A file that is being sorted.
 const SUFFIX_NEW: &str = ".history.new";
 /// From this length on the next file is begun.
-const FILE_BYTES: u64 = if cfg!(test) { 16 * 1_024 } else { 16 * 1_024 * 1_024 };
+const FILE_BYTES: u64 = if cfg!(test) { 64 * 1_024 } else { 16 * 1_024 * 1_024 };
 /// Of all that is kept for a month, a day is removed at once.
 const PARTS_OF_TIME: i64 = 30;
 
