@@ -250,6 +250,15 @@ pub(crate) trait Engine: Send + Sync + 'static {
         Err(no_copies())
     }
 
+    /// Removes what is kept of an object's past until now, durably, and its file, if it was deleted.
+    ///
+    /// # Errors
+    /// When files cannot be written or removed: part of it may still be there.
+    fn erase(&self, object: &ObjectKey) -> Result<()> {
+        let _ = object;
+        Ok(())
+    }
+
     /// The objects of a class in which work was given up, in the order of their ids.
     ///
     /// # Errors

@@ -179,9 +179,9 @@ impl Draft {
     }
 
     /// The head and the payload, for a place other than the journal.
-    pub(crate) fn into_body(mut self) -> Vec<u8> {
+    pub(crate) fn body(&mut self) -> &[u8] {
         self.bytes[self.count_at..self.count_at + 4].copy_from_slice(&self.pages.to_le_bytes());
-        self.bytes.split_off(frame::FRAME_HEAD_BYTES)
+        &self.bytes[frame::FRAME_HEAD_BYTES..]
     }
 
     /// The frames, none of them longer than `frame_bytes_max`.

@@ -14,7 +14,7 @@ use super::copy::Copying;
 use super::memory::Share;
 use crate::Result;
 use crate::engine::catalogue::{Row, Unlisted};
-use crate::engine::history::{Unmarked, WriteBack};
+use crate::engine::history::{Pages, Unmarked, WriteBack};
 use crate::engine::overlay::{Overlay, Snapshot, Template};
 use crate::engine::pagestore::{Header, PageStore, Stamp};
 use crate::engine::vfs::{ObjectFile, Vfs};
@@ -333,7 +333,9 @@ impl Writer {
         if self.copies.is_empty() {
             return;
         }
-        let pages = store.size().map(|before| WriteBack::touched(before, written, size, None));
+        let pages = store.size();
+        let pages =
+            pages.map(|before| Pages::touched(before, written, size, None).numbers().to_vec());
         for copy in self.copies.iter().filter_map(Weak::upgrade) {
             copy.set_aside(store, &pages);
         }
@@ -364,9 +366,9 @@ impl<'a> WritingBack<'a> {
             Lag::Place => return None,
             Lag::Pages(snapshot) => {
                 let written = snapshot.pages.iter().map(|(number, _)| *number);
-                WriteBack::touched(self.size, written, snapshot.size, known)
+                Pages::touched(self.size, written, snapshot.size, known)
             }
-            Lag::Removal => WriteBack::touched(self.size, std::iter::empty(), 0, known),
+            Lag::Removal => Pages::touched(self.size, std::iter::empty(), 0, known),
         };
         Some(WriteBack {
             key: &self.entry.key,
@@ -409,10 +411,11 @@ impl<'a> WritingBack<'a> {
         };
         if let Err(error) = done {
             if let Some(change) = self.change() {
-                let mut pages = change.pages.into_iter().collect();
+                let pages = change.pages;
                 let (from, to, size) = (self.from, self.stamp, self.size);
                 let before = || Unmarked { from, to, size, pages: BTreeSet::default() };
-                self.writer.unfinished.get_or_insert_with(before).pages.append(&mut pages);
+                let before = self.writer.unfinished.get_or_insert_with(before);
+                before.pages.extend(pages.numbers());
             }
             return Err(entry.failed(verb, &error));
         }

@@ -50,7 +50,7 @@ use super::catalogue::{ObjectIndex, Unlisted};
 use super::copies::{Copied, Copies, CopyFile, OnProgress};
 use super::files::Disk;
 use super::files::sparing::Sparing;
-use super::history::{History, HistoryLimits, Point};
+use super::history::{Compactor, History, HistoryLimits, Point};
 use super::journal::{CheckpointEpoch, Journal, LocalJournal, Options, Refusal};
 use super::overlay::Template;
 use super::pagestore::{FilePerObject, PageStore, Stamp, object_path};
@@ -108,8 +108,9 @@ impl Default for WriteLimits {
 ///
 /// When the last reference goes, a last checkpoint is made and the directory is unlocked.
 pub(crate) struct JournaledEngine {
-    // Dropped in this order: the thread ends before the journal is closed.
+    // Dropped in this order: the threads end before the journal is closed.
     checkpointer: Checkpointer,
+    compactor: Option<Compactor>,
     shared: Arc<Shared>,
 }
 
@@ -131,7 +132,7 @@ struct Shared {
     wakes: Wakes,
     entries: Entries,
     /// What objects were before, if that is kept.
-    history: Option<History>,
+    history: Option<Arc<History>>,
     copies: Arc<Copies>,
     unwritten: Arc<Unwritten>,
     /// Bytes of records since the last checkpoint began.
@@ -163,7 +164,8 @@ impl JournaledEngine {
         let Sparing { steady, sparing } = Sparing::new(disk);
         let options = Options { meters: JournalMeters::new(), ..Options::default() };
         let history = History::open(Arc::clone(&steady), directory.path(), limits.history)?;
-        let past = history.as_ref().map(|history| (history, millis(clock())));
+        let history = history.map(Arc::new);
+        let past = history.as_deref().map(|history| (history, millis(clock())));
         let recovered =
             recovery::recover(directory.path(), &steady, options, on_damage, &*index, past)?;
         let journal = recovered.generation.admit()?;
@@ -171,8 +173,9 @@ impl JournaledEngine {
         let shared = Shared::new(places, journal, recovered.quarantine, clock, Some(directory))?;
         let shared = Arc::new(shared);
         rebuild::rebuild_if_lost(&*shared.index, &shared.disk, &shared.objects, &shared.vfs)?;
+        let compactor = shared.history.clone().map(Compactor::start).transpose()?;
         let checkpointer = Checkpointer::start(Arc::clone(&shared), limits)?;
-        Ok(JournaledEngine { checkpointer, shared })
+        Ok(JournaledEngine { checkpointer, compactor, shared })
     }
 }
 
@@ -281,6 +284,10 @@ impl Engine for JournaledEngine {
         adopt::adopt(&self.shared, &self.checkpointer.waker(), object, copy, about, wake)
     }
 
+    fn erase(&self, object: &ObjectKey) -> Result<()> {
+        erase(&self.shared, object, || self.checkpointer.waker().catch_up())
+    }
+
     fn given_up(&self, class: &str) -> Result<Vec<ObjectKey>> {
         self.shared.wakes.given_up(&*self.shared.index, class)
     }
@@ -289,10 +296,24 @@ impl Engine for JournaledEngine {
 impl Drop for JournaledEngine {
     fn drop(&mut self) {
         self.checkpointer.stop();
+        self.compactor = None;
         if let Err(error) = self.shared.journal.close() {
             note!(error, reason = %error, "the journal could not be closed");
         }
     }
+}
+
+/// Removes what was kept of an object until now: see [`Engine::erase`]. `catch_up` makes a checkpoint that begins after it is called.
+fn erase(shared: &Shared, object: &ObjectKey, catch_up: impl FnOnce() -> Result<()>) -> Result<()> {
+    let Some(history) = &shared.history else { return catch_up() };
+    history.wish_erasure(object.id);
+    catch_up()?;
+    history.wipe(object.id).map_err(|error| {
+        let text = format!(
+            "the history of {object} could not be overwritten everywhere, erase it again: {error}"
+        );
+        Error::new(ErrorKind::Storage, text)
+    })
 }
 
 /// Where everything is.
@@ -300,7 +321,7 @@ struct Places {
     disk: Arc<dyn Disk>,
     data: PathBuf,
     index: Arc<dyn ObjectIndex>,
-    history: Option<History>,
+    history: Option<Arc<History>>,
 }
 
 /// Milliseconds since 1970.

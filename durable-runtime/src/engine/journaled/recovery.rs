@@ -13,7 +13,7 @@ use crate::engine::catalogue::{ObjectIndex, Row};
 use crate::engine::copies;
 use crate::engine::directory::io_error;
 use crate::engine::files::{Disk, FilesystemSync};
-use crate::engine::history::{History, Point, WriteBack};
+use crate::engine::history::{History, Pages, Point, WriteBack};
 use crate::engine::journal::{NewGeneration, Options};
 use crate::engine::overlay::{Page, Snapshot};
 use crate::engine::pagestore::{FilePerObject, Header, PageStore, Stamp, object_path};
@@ -362,9 +362,12 @@ impl Replay {
 
     /// Keeps what the files hold, before they are written. One that cannot be read loses its history.
     fn keep_before(&self, root: &Path, disk: &Arc<dyn Disk>, history: &History, now_ms: i64) {
+        if self.objects.is_empty() {
+            return;
+        }
         let unmarked = history.unmarked().unwrap_or_else(|error| {
             note!(error, reason = %error, "the objects' history cannot be read");
-            HashMap::new()
+            None
         });
         let stores: Vec<_> = self
             .objects
@@ -375,7 +378,7 @@ impl Replay {
         for ((key, object), store) in self.objects.iter().zip(&stores) {
             // What was kept before the object began anew from a file does not lead to it.
             let began = object.adopted.map(Point::from);
-            let known = unmarked.get(&key.id);
+            let known = unmarked.as_ref().and_then(|unmarked| unmarked.get(&key.id));
             let known = known.filter(|known| began.is_none_or(|began| began <= known.to.into()));
             let looked = match known {
                 Some(known) => Ok((known.from, known.size)),
@@ -385,6 +388,10 @@ impl Replay {
             let size_after = if object.is_deleted { 0 } else { object.size };
             let written = object.pages.keys().copied();
             let known = known.map(|known| &known.pages);
+            let pages = match unmarked {
+                Some(_) => Pages::touched(size, written, size_after, known),
+                None => Pages::Unknown,
+            };
             changes.push(WriteBack {
                 key,
                 store,
@@ -392,7 +399,7 @@ impl Replay {
                 size,
                 to: object.stamp,
                 removes: object.is_deleted,
-                pages: WriteBack::touched(size, written, size_after, known),
+                pages,
             });
         }
         history.before(&changes, now_ms);

@@ -152,6 +152,49 @@ fn in_a_restore() {
     assert!(calls > 20);
 }
 
+/// A file of history that is sorted, and another one that is to be.
+fn some_history(world: &mut World) {
+    let next_file = |world: &mut World| {
+        for _ in 0..2 {
+            world.turn(0);
+            world.turn(1);
+            world.flush();
+            world.checkpoint();
+        }
+    };
+    while world.compacted < 1 {
+        next_file(world);
+        world.compact();
+    }
+    let files = world.history_files();
+    while world.history_files() == files {
+        next_file(world);
+    }
+}
+
+#[test]
+fn in_a_compaction() {
+    let calls = crash_everywhere(2, some_history, |world| {
+        world.compact();
+        world.turn(0);
+        world.flush();
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
+#[test]
+fn in_an_erasure() {
+    let calls = crash_everywhere(2, some_history, |world| {
+        world.erase(0);
+        world.turn(0);
+        world.flush();
+        world.erase(0);
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
 #[test]
 fn in_a_fork() {
     let calls = crash_every(5, 3, some_turns_and_a_checkpoint, |world| {

@@ -33,6 +33,11 @@ fn scenario(world: &mut World) {
             world.fork(round, 1 - round, false);
         }
         world.turn(1 - round);
+        world.restore(round);
+        // Erasing finishes a file, and sorts it.
+        world.erase(round);
+        world.compact();
+        world.turn(1 - round);
     }
     world.flush();
     world.checkpoint();
@@ -195,6 +200,10 @@ fn no_checkpoint_completes_after_a_failed_sync() {
     for loss in 0..8 {
         let mut world = World::new(2, loss);
         scenario(&mut world);
+        let commits = world.commits;
+        while world.commits == commits {
+            world.turn(0);
+        }
         world.disk.inject("sync_filesystem objects", 1, Fault::Io);
         world.checkpoint();
         assert_eq!(world.disk.clear_faults(), 0);

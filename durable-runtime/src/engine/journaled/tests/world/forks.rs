@@ -1,7 +1,7 @@
 //! Objects of the world that are made of others.
 
+use super::object::{Fate, Moment};
 use super::{DATA, World};
-use crate::engine::history::Point;
 use crate::engine::journaled::adopt::adopt_entry;
 use crate::engine::journaled::checkpoint::checkpoint;
 use crate::engine::journaled::copy::copy_in_steps;
@@ -16,7 +16,8 @@ impl World {
         self.evict(to);
         let shared = self.shared();
         let vacated = checkpoint(&shared);
-        let candidates = self.objects[from].past.iter().filter(|(_, then)| then.is_some());
+        let past = self.objects[from].past.iter();
+        let candidates = past.filter(|moment| moment.then.is_some() && moment.fate == Fate::Kept);
         let candidates: Vec<_> = candidates.cloned().collect();
         let then = if at_earlier_one && !candidates.is_empty() {
             Some(candidates[self.random.below(candidates.len())].clone())
@@ -42,13 +43,13 @@ impl World {
         &mut self,
         from: usize,
         to: usize,
-        then: Option<(Point, Option<Tables>)>,
+        then: Option<Moment>,
     ) -> Option<(Receipt, Stamp, Tables)> {
         let shared = self.shared();
         let copy = shared.copies.new_file();
         let copy = self.note(copy)?;
         let key = self.objects[from].key.clone();
-        let point = then.as_ref().map(|(point, _)| *point);
+        let point = then.as_ref().map(|moment| moment.point);
         let copied = copy_in_steps(&shared, &key, point, copy.path(), &mut |_, _| {}, &mut || {
             let number = self.random.below(self.objects.len());
             if number != to {
@@ -62,8 +63,8 @@ impl World {
             self.flush();
         });
         let copied = self.note(copied)?;
-        let then = if let Some((_, then)) = then {
-            then?
+        let then = if let Some(moment) = then {
+            moment.then?
         } else {
             let object = &self.objects[from];
             let stamp = Stamp { commit: copied.point.commit, ..Stamp::default() };
