@@ -250,18 +250,25 @@ fn leading_to(file: Option<Stamp>, mut all: Vec<Kept>) -> Vec<Kept> {
     // What counts on entries that are gone is worth nothing.
     let whole = chain.iter().position(|kept| !kept.place.head.continues);
     chain.drain(..whole.unwrap_or(chain.len()));
-    let mut before: Option<Kept> = None;
+    let (mut before, mut made): (Option<Kept>, Option<Kept>) = (None, None);
     for kept in &mut chain {
         let head = kept.place.head;
         kept.since = match before {
             _ if head.size > 0 => point_of(head.from),
-            Some(before) if before.place.head.size == 0 && before.interval == kept.interval => {
-                before.since
+            // It says again that there was no file at the last mark.
+            Some(before)
+                if !before.place.head.removes
+                    && made.is_some_and(|made| made.interval == kept.interval) =>
+            {
+                made.map_or(Point::default(), |made| made.since)
             }
             Some(before) => point_of(before.place.head.to),
             None => Point::default(),
         };
         before = Some(*kept);
+        if head.size == 0 {
+            made = before;
+        }
     }
     chain
 }
@@ -270,8 +277,9 @@ fn leading_to(file: Option<Stamp>, mut all: Vec<Kept>) -> Vec<Kept> {
 fn follows(before: &Kept, next: &Kept) -> bool {
     let (first, second) = (before.place.head, next.place.head);
     if second.size == 0 {
-        // The file was not there: it was removed, or was not there before and nobody knows how far that came.
-        return first.removes || (first.size == 0 && before.interval == next.interval);
+        // The file was not there: it was removed, or was not there at the last mark, and nobody knows how far what was written
+        // since has come.
+        return first.removes || before.interval == next.interval;
     }
     point_of(second.from) <= point_of(first.to)
 }
