@@ -287,9 +287,8 @@ fn contents(rt: &TestRuntime) -> Vec<Vec<u8>> {
 }
 
 fn stands_anywhere(rt: &TestRuntime, text: &str) -> bool {
-    let holds = |content: &Vec<u8>| {
-        content.windows(text.len()).any(|window| window == text.as_bytes())
-    };
+    let holds =
+        |content: &Vec<u8>| content.windows(text.len()).any(|window| window == text.as_bytes());
     contents(rt).iter().any(holds)
 }
 

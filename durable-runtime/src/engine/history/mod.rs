@@ -53,8 +53,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub(crate) use self::append::{Pages, WriteBack};
 use self::append::Writing;
+pub(crate) use self::append::{Pages, WriteBack};
 pub(crate) use self::compact::Compactor;
 use self::compact::Signal;
 pub(crate) use self::file::Reach;

@@ -420,7 +420,10 @@ impl Past {
     fn given_up(&self, time_ms: Option<i64>) -> String {
         let anew = self.anew_ms.filter(|anew| time_ms.is_none_or(|time_ms| time_ms < *anew));
         anew.map_or_else(String::new, |anew| {
-            format!("; what was kept before {} could not be written on, and was given up", time(anew))
+            format!(
+                "; what was kept before {} could not be written on, and was given up",
+                time(anew)
+            )
         })
     }
 

@@ -196,9 +196,8 @@ impl Index {
             let block = self.block(number)?;
             let is_behind = |last: &Place| of.is_some_and(|id| last.head.id > id);
             let is_last = block.last().is_some_and(is_behind);
-            places.extend(
-                block.into_iter().filter(|place| of.is_none_or(|id| place.head.id == id)),
-            );
+            places
+                .extend(block.into_iter().filter(|place| of.is_none_or(|id| place.head.id == id)));
             if is_last {
                 break;
             }

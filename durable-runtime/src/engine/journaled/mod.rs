@@ -274,16 +274,14 @@ impl Drop for JournaledEngine {
 }
 
 /// Removes what was kept of an object until now: see [`Engine::erase`]. `catch_up` makes a checkpoint that begins after it is called.
-fn erase(
-    shared: &Shared,
-    object: &ObjectKey,
-    catch_up: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+fn erase(shared: &Shared, object: &ObjectKey, catch_up: impl FnOnce() -> Result<()>) -> Result<()> {
     let Some(history) = &shared.history else { return catch_up() };
     history.wish_erasure(object.id);
     catch_up()?;
     history.wipe(object.id).map_err(|error| {
-        let text = format!("the history of {object} could not be overwritten everywhere, erase it again: {error}");
+        let text = format!(
+            "the history of {object} could not be overwritten everywhere, erase it again: {error}"
+        );
         Error::new(ErrorKind::Storage, text)
     })
 }

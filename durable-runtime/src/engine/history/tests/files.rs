@@ -99,7 +99,9 @@ fn a_write_back_of_which_a_part_is_missing_does_not_count() {
     let part = |has_more| Head { to: stamp(4), has_more, ..Head::before(id(1), stamp(3)) };
     writer.push(&part(true), b"a").unwrap();
     writer.push(&part(false), b"b").unwrap();
-    writer.push(&Head { to: stamp(5), has_more: true, ..Head::before(id(1), stamp(4)) }, b"c").unwrap();
+    writer
+        .push(&Head { to: stamp(5), has_more: true, ..Head::before(id(1), stamp(4)) }, b"c")
+        .unwrap();
     writer.push(&Head { to: stamp(5), ..Head::before(id(2), stamp(4)) }, b"d").unwrap();
     writer.sync().unwrap();
     let archive = archive(&disk);

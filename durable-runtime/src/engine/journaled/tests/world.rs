@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use self::object::{Fate, Moment};
 pub(super) use self::object::Object;
+use self::object::{Fate, Moment};
 pub(super) use self::opening::{
     new_disk, open, open_indexed, open_limited, open_listed, open_with, options,
 };

@@ -46,7 +46,6 @@ pub(super) enum Fate {
     Erased,
 }
 
-
 impl Object {
     pub(super) fn new(number: usize) -> Object {
         Object {

@@ -28,7 +28,10 @@ pub(in crate::engine::journaled::tests) fn open(disk: &SimulatedDisk) -> Result<
     open_with(disk, OnDamage::Refuse)
 }
 
-pub(in crate::engine::journaled::tests) fn open_with(disk: &SimulatedDisk, on_damage: OnDamage) -> Result<Arc<Shared>> {
+pub(in crate::engine::journaled::tests) fn open_with(
+    disk: &SimulatedDisk,
+    on_damage: OnDamage,
+) -> Result<Arc<Shared>> {
     open_listed(disk, on_damage, &Arc::new(Index::new(disk)))
 }
 

@@ -46,7 +46,8 @@ impl World {
             let after = entry.state.lock().stamp;
             Ok((receipt, database, before, after, was_stored))
         });
-        if matches!(&restored, Err(error) if error.kind() == ErrorKind::NotKept) && !self.keeps_past {
+        if matches!(&restored, Err(error) if error.kind() == ErrorKind::NotKept) && !self.keeps_past
+        {
             return;
         }
         let Some((receipt, database, before, after, was_stored)) = self.note(restored) else {
