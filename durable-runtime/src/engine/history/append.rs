@@ -110,6 +110,14 @@ impl History {
         });
     }
 
+    /// Makes everything durable. A sync of the file system that fails may lose what is not, and later entries would lie behind the hole: so this comes
+    /// before such a one.
+    pub(crate) fn sync(&self, now_ms: i64) {
+        if self.writing.lock().writer.is_some() {
+            self.write(now_ms, &mut Writer::sync);
+        }
+    }
+
     /// How far it is: what was kept before lies before.
     pub(crate) fn reach(&self) -> Reach {
         let writing = self.writing.lock();
