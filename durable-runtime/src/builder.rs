@@ -256,14 +256,14 @@ impl Builder {
     /// [`Duration::ZERO`], not at all; what was kept before is removed then. Thirty days are a good choice.
     ///
     /// It takes space in the data directory, in `history/`, about as much as the journal that objects' commits make, and once
-    /// more for the pages that they change: see [`history_limit`](Builder::history_limit). Commits do not wait for it.
+    /// more for the pages that they change, packed in the background: see [`history_limit`](Builder::history_limit). Commits do not wait for it.
     pub fn history(mut self, keep: Duration) -> Self {
         self.writing.history.keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
         self
     }
 
-    /// How much of the disk the history of all objects together may take, in bytes; beyond it the oldest is removed, in files of 16 MiB and
-    /// what one checkpoint adds. Default: 1 GiB, and not more than a tenth of the disk.
+    /// How much of the disk the history of all objects together may take, in bytes; beyond it the oldest is removed, in files of up to 16 MiB and
+    /// what one checkpoint adds. A file that is being packed is there twice for a moment. Default: 1 GiB, and not more than a tenth of the disk.
     pub fn history_limit(mut self, bytes: u64) -> Self {
         self.history_bytes = Some(bytes);
         self

@@ -1,7 +1,8 @@
 //! Appending to the history: what checkpoints, evictions and recovery keep.
 //!
 //! A checkpoint syncs once, before its write-backs begin. Its commits, copied before, are made durable by the same sync, and its mark
-//! by that of the next one: a mark that is lost only makes recovery trust fewer pages of the files.
+//! by that of the next one: a mark that is lost only makes recovery trust fewer pages of the files. The first one of a process is synced itself,
+//! so that there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -56,12 +57,15 @@ pub(super) struct Writing {
     copied: Position,
     /// When what was kept before was given up, until a file says so.
     anew_ms: Option<i64>,
+    /// Whether this process has made a mark durable. The first one is what later ones may be lost against.
+    has_mark: bool,
 }
 
 impl Writing {
     /// Behind the file of this number.
     pub(super) fn after(number: u64) -> Writing {
-        Writing { writer: None, next: number + 1, copied: Position::default(), anew_ms: None }
+        let copied = Position::default();
+        Writing { writer: None, next: number + 1, copied, anew_ms: None, has_mark: false }
     }
 
     /// In the last file.
@@ -106,6 +110,14 @@ impl History {
         });
     }
 
+    /// Makes everything durable. A sync of the file system that fails may lose what is not, and later entries would lie behind the hole: so this comes
+    /// before such a one.
+    pub(crate) fn sync(&self, now_ms: i64) {
+        if self.writing.lock().writer.is_some() {
+            self.write(now_ms, &mut Writer::sync);
+        }
+    }
+
     /// How far it is: what was kept before lies before.
     pub(crate) fn reach(&self) -> Reach {
         let writing = self.writing.lock();
@@ -117,16 +129,22 @@ impl History {
 
     /// All write-backs of what was kept before are durable. Begins another file if this one is long enough, and removes what is too old or too much.
     pub(crate) fn mark(&self, up_to: Reach, now_ms: i64) {
+        let has_mark = self.writing.lock().has_mark;
         self.write(now_ms, &mut |writer| {
             writer.sync()?;
             writer.push(&Head::mark(up_to), &[])?;
-            writer.flush()
+            if has_mark { writer.flush() } else { writer.sync() }
         });
         let age_max = self.limits.keep_ms / PARTS_OF_TIME;
         let is_old = |last: &Kept| now_ms.saturating_sub(last.begun_ms) > age_max;
         let mut writing = self.writing.lock();
+        writing.has_mark = writing.anew_ms.is_none();
         let last = self.files.lock().last().cloned();
         if last.is_some_and(|last| last.bytes > FILE_BYTES || is_old(&last)) {
+            if let Some(writer) = &mut writing.writer {
+                // For its last mark, which nothing else makes durable; without it nothing is wrong.
+                let _ = writer.sync();
+            }
             self.finish_file(&mut writing);
         }
         drop(writing);
@@ -173,7 +191,7 @@ impl History {
                 continue;
             }
             note!(error, reason = %error, "the objects' history could not be written, and begins anew");
-            writing.anew_ms = Some(now_ms);
+            (writing.anew_ms, writing.has_mark) = (Some(now_ms), false);
             for file in files.drain(..) {
                 if let Err(error) = self.remove(&file.path) {
                     note!(error, reason = %error, "a file of the objects' history could not be removed");
@@ -213,12 +231,7 @@ impl History {
         self.disk.sync_directory(&self.folder)?;
         let (bytes, state) = (writer.len(), State::Open);
         self.files.lock().push(Kept { first: number, number, path, bytes, begun_ms, state });
-        *writing = Writing {
-            writer: Some(writer),
-            next: number + 1,
-            anew_ms: None,
-            copied: writing.copied,
-        };
+        (writing.writer, writing.next, writing.anew_ms) = (Some(writer), number + 1, None);
         Ok(())
     }
 

@@ -203,39 +203,43 @@ impl History {
 
     /// Rewrites neighbouring files into one. Also without what an object had before a place.
     fn compact(&self, files: &[Kept], erased: Option<(RawId, Reach)>) -> io::Result<()> {
-        let (Some(first), Some(last)) = (files.first(), files.last()) else { return Ok(()) };
+        let [others @ .., last] = files else { return Ok(()) };
         let new = path_of(&self.folder, last.number).with_extension(&SUFFIX_NEW[1..]);
-        let written = self.rewrite(files, erased, &new);
-        let bytes = match written {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                // It is removed at the next start, if not now.
-                let _ = self.remove(&new);
-                return match error.kind() {
-                    // It was removed meanwhile.
-                    io::ErrorKind::NotFound => Ok(()),
-                    _ => Err(error),
-                };
+        let replaced = self
+            .rewrite(files, erased, &new)
+            .and_then(|bytes| self.replace(files, last, bytes, &new));
+        match replaced {
+            Ok(true) => {
+                self.disk.sync_directory(&self.folder)?;
+                others.iter().try_for_each(|file| self.remove(&file.path))
             }
-        };
-        {
-            let mut list = self.files.lock();
-            let begin = list.iter().position(|file| file.number == first.number);
-            let range = begin.map(|begin| begin..begin + files.len());
-            let is_there = |range: &std::ops::Range<usize>| {
-                let listed = list.get(range.clone());
-                listed.is_some_and(|listed| {
-                    listed.iter().map(|file| file.number).eq(files.iter().map(|file| file.number))
-                })
-            };
-            let Some(range) = range.filter(is_there) else { return self.remove(&new) };
-            self.disk.rename(&new, &last.path)?;
-            let state = State::Sorted;
-            let (begun_ms, first) = (first.begun_ms, first.first);
-            list.splice(range, [Kept { first, bytes, begun_ms, state, ..last.clone() }]);
+            // They are not kept any more.
+            Ok(false) => self.remove(&new),
+            Err(error) => {
+                // At the next start, if not now.
+                let _ = self.remove(&new);
+                if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+            }
         }
-        self.disk.sync_directory(&self.folder)?;
-        files[..files.len() - 1].iter().try_for_each(|file| self.remove(&file.path))
+    }
+
+    /// Puts a new file in the place of others, if all of them are still kept.
+    fn replace(&self, files: &[Kept], last: &Kept, bytes: u64, new: &Path) -> io::Result<bool> {
+        let first = files.first().unwrap_or(last);
+        let mut kept = self.files.lock();
+        let Some(begin) = kept.iter().position(|file| file.number == first.number) else {
+            return Ok(false);
+        };
+        let range = begin..begin + files.len();
+        let numbers = |files: &[Kept]| files.iter().map(|file| file.number).collect::<Vec<_>>();
+        if kept.get(range.clone()).map(numbers) != Some(numbers(files)) {
+            return Ok(false);
+        }
+        self.disk.rename(new, &last.path)?;
+        let (first, begun_ms) = (first.first, first.begun_ms);
+        let state = State::Sorted;
+        kept.splice(range, [Kept { first, bytes, begun_ms, state, ..last.clone() }]);
+        Ok(true)
     }
 
     /// Writes a file that stands for others; says how long it is.

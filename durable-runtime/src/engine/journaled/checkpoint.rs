@@ -294,7 +294,10 @@ pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) ->
     let entries = shared.entries.all();
     let written = write_back(shared, &entries, between);
     // Objects may be closed, and their files written, after the sync.
-    let kept = shared.history.as_ref().map(|history| history.reach());
+    let kept = shared.history.as_ref().map(|history| {
+        history.sync(shared.now_ms());
+        history.reach()
+    });
     sync(shared)?;
     between();
     // What one object lacks in its file is in the journal before this position, perhaps.

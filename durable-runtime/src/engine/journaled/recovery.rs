@@ -80,6 +80,7 @@ pub(super) fn recover(
         history.set_copied(found.redo);
         history.copy_commits(found.end, now_ms);
         replay.keep_before(&objects, disk, history, now_ms);
+        history.sync(now_ms);
     }
     replay.write_back(&objects, disk)?;
     if let Some((history, now_ms)) = history {

@@ -1,7 +1,7 @@
 //! A few objects whose files and commits a test makes by hand.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::ErrorKind;
@@ -88,7 +88,7 @@ impl Rig {
         FilePerObject::new(disk, Path::new("/data/objects"), &self.keys[object])
     }
 
-    pub(super) fn content(&self, path: &PathBuf) -> Vec<u8> {
+    pub(super) fn content(&self, path: &Path) -> Vec<u8> {
         self.disk.content(path).unwrap()
     }
 

@@ -295,6 +295,22 @@ fn names_are_durable_also_where_each_file_is_synced_by_itself() {
     assert!(lost > 10);
 }
 
+/// The history knows the first commits from the first start on.
+#[test]
+fn before_the_first_checkpoint_everything_is_kept() {
+    for seed in 0..20 {
+        let mut world = World::new(2, seed);
+        world.keeps_past = true;
+        some_turns(&mut world);
+        world.delete(0);
+        world.flush();
+        world.die();
+        world.disk.power_loss(seed);
+        world.reopen();
+        assert!(world.rebuilt > 0);
+    }
+}
+
 #[test]
 fn in_the_first_start() {
     for nth in 1.. {
