@@ -65,6 +65,9 @@ impl World {
             }
             self.flush();
         });
+        if matches!(&copied, Err(error) if error.kind() == ErrorKind::NotKept) && !self.keeps_past {
+            return None;
+        }
         let copied = self.note(copied)?;
         let then = if let Some(moment) = then {
             moment.then?
