@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -77,6 +77,8 @@ pub struct Builder {
     on_damage: OnDamage,
     limits: Limits,
     harness: Harness,
+    /// Whether only an operator is to look at the objects: the directory must be there, nothing of a history is removed.
+    is_offline: bool,
 }
 
 /// A class to register, without its type.
@@ -110,6 +112,7 @@ impl Builder {
             on_damage: OnDamage::Refuse,
             limits: Limits::default(),
             harness: Harness::default(),
+            is_offline: false,
         }
     }
 
@@ -363,23 +366,55 @@ impl Builder {
         Ok(Runtime::new(node, path))
     }
 
+    /// Opens a data directory for an operator, without classes and without waking anybody.
+    #[cfg(feature = "admin")]
+    pub(crate) async fn open_offline(mut self) -> Result<(Node, PathBuf)> {
+        let executor = tokio::runtime::Handle::try_current().map_err(|_| {
+            Error::new(ErrorKind::Invalid, "a data directory is opened inside a tokio runtime")
+        })?;
+        self.is_offline = true;
+        let open = executor.spawn_blocking(move || self.open()).await;
+        let (settings, opened, path) = open.map_err(|error| {
+            Error::new(
+                ErrorKind::Storage,
+                format!("opening the data directory was given up: {error}"),
+            )
+        })??;
+        Ok((Node::new(settings, opened.engine, opened.classes, executor), path))
+    }
+
+    /// How much past is kept. Nobody who only looks may take any away, nor begin one.
+    fn history_limits(&self, directory: &Path) -> HistoryLimits {
+        if self.is_offline {
+            let files = std::fs::read_dir(directory.join("history"));
+            let keeps = files.is_ok_and(|mut files| files.next().is_some());
+            return if keeps { HistoryLimits::ALL } else { HistoryLimits::OFF };
+        }
+        let bytes = self.history_bytes.unwrap_or_else(|| {
+            // A file system that does not say how large it is does not limit it either.
+            let disk = rustix::fs::statvfs(directory);
+            let tenth =
+                disk.map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / 10);
+            HistoryLimits::default().bytes.min(tenth)
+        });
+        HistoryLimits { bytes, ..self.writing.history }
+    }
+
     /// The part that waits for the disk.
     fn open(self) -> Result<(Settings, Opened, PathBuf)> {
         // Before the catalogue, which is SQLite's too: afterwards it takes no settings any more.
         tune_process();
         meters::describe();
-        let directory = Directory::open(&self.directory)?;
+        let directory = if self.is_offline {
+            Directory::open_existing(&self.directory)?
+        } else {
+            Directory::open(&self.directory)?
+        };
         let catalogue = Arc::new(Catalogue::open(directory.path())?);
         let classes = resolve(&self.classes, &catalogue)?;
         let clock = Arc::clone(&self.clock);
-        let mut writing = self.writing;
-        writing.history.bytes = self.history_bytes.unwrap_or_else(|| {
-            // A file system that does not say how large it is does not limit it either.
-            let disk = rustix::fs::statvfs(directory.path());
-            let tenth =
-                disk.map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / 10);
-            HistoryLimits::default().bytes.min(tenth)
-        });
+        let history = self.history_limits(directory.path());
+        let writing = WriteLimits { history, ..self.writing };
         let engine: Arc<dyn Engine> = Arc::new(JournaledEngine::open(
             directory,
             Arc::clone(&self.harness.disk),
@@ -388,7 +423,9 @@ impl Builder {
             self.on_damage,
             catalogue,
         )?);
-        tell_of_unregistered(&*engine)?;
+        if !self.is_offline {
+            tell_of_unregistered(&*engine)?;
+        }
         let settings = Settings {
             environment: self.environment,
             time: if self.harness.moves_time {

@@ -27,12 +27,14 @@ pub(crate) mod session;
 pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod turn;
+#[cfg(feature = "admin")]
+pub(crate) mod visit;
 pub(crate) mod watch;
 pub(crate) mod work;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -66,7 +68,8 @@ pub(crate) trait Job<T: DurableObject>: Send {
     fn run(self: Box<Self>, live: &mut Live<T>);
     /// Tells whoever waits that it will not be done.
     fn fail(self: Box<Self>, failure: Failure);
-    /// Whether it runs also in an object that cannot be made ready.
+    /// Whether it runs without an instance, and so also in an object that cannot be made ready: one that is not in memory
+    /// stays so.
     fn needs_no_instance(&self) -> bool {
         false
     }
@@ -96,6 +99,10 @@ pub(crate) struct Object<T: DurableObject> {
     pub(crate) sockets: Sockets,
     /// Whether it is in the ring of [`registry::Residents`].
     listed: AtomicBool,
+    /// Turns that were run. Only whoever runs one writes it.
+    turns: AtomicU64,
+    /// Memory of its database, in bytes, as it was after the last turn.
+    bytes: AtomicUsize,
 }
 
 /// The instance and all that only a turn may touch.
@@ -135,6 +142,8 @@ impl<T: DurableObject> Object<T> {
             duties: Mutex::default(),
             sockets: Sockets::default(),
             listed: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
         }
     }
 
@@ -445,9 +454,18 @@ impl<T: DurableObject> Live<T> {
         self.instance.is_some() && !self.session.is_over()
     }
 
+    /// Counts a turn.
+    fn count_turn(&self) {
+        let turns = &self.ctx.object().turns;
+        // Not an addition in one step: nobody else writes it.
+        turns.store(turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
     /// Takes note of how much memory its database takes now.
     fn weigh(&mut self) {
-        self.weight.set(self.ctx.store().memory_bytes());
+        let bytes = self.ctx.store().memory_bytes();
+        self.weight.set(bytes);
+        self.ctx.object().bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Drops the instance and closes its database, and stays: what an eviction does, for who goes on at once.

@@ -210,7 +210,7 @@ impl<T: DurableObject> Live<T> {
     }
 
     /// Lets go of what cannot be used for another turn.
-    fn after_turn(&mut self) {
+    pub(super) fn after_turn(&mut self) {
         if self.ctx.store().is_failed() {
             // Its fields may be ahead of what a new connection finds.
             dispose(self.instance.take());
@@ -258,6 +258,7 @@ impl<T: DurableObject> Live<T> {
     ) -> Result<R, CallError<E>> {
         let method = invocation.method();
         let _on_post = self.take_post(method);
+        self.count_turn();
         if self.ctx.object().meters().is_timed || turns::is_traced() {
             return self.observed_turn(invocation, method, waiting);
         }

@@ -41,6 +41,8 @@ use parking_lot::Mutex;
 
 pub(crate) use self::file::Reach;
 use self::file::{Archive, Head, Kind, Place, Writer};
+#[cfg(feature = "admin")]
+pub(crate) use self::past::Moments;
 pub(crate) use self::past::Rebuilt;
 use super::ObjectKey;
 use super::directory::io_error;
@@ -86,6 +88,9 @@ pub(crate) struct HistoryLimits {
 impl HistoryLimits {
     /// No history.
     pub(crate) const OFF: HistoryLimits = HistoryLimits { keep_ms: 0, bytes: 0 };
+
+    /// Nothing is ever removed.
+    pub(crate) const ALL: HistoryLimits = HistoryLimits { keep_ms: i64::MAX, bytes: u64::MAX };
 }
 
 impl Default for HistoryLimits {

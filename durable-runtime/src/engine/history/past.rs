@@ -3,10 +3,15 @@
 //! A state is rebuilt from the last write-back before it: its file then, from the pages that later write-backs have kept and, for
 //! pages that none has touched, the file as it is now; and upon it the commits from there on.
 
+#[cfg(feature = "admin")]
+mod moments;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "admin")]
+pub(crate) use self::moments::Moments;
 use super::file::{Archive, Kind, Place, Reader};
 use super::{History, Point};
 use crate::engine::overlay::{Image, MIGRATION_BYTES_MAX, PAGE, Page};
