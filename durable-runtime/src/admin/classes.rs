@@ -83,6 +83,8 @@ pub struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
+    /// How it is named: `Class/name`, or `Class/` and its id.
+    pub object: String,
     /// The name of its class.
     pub class: String,
     /// Its id, as 64 hex digits.
@@ -169,6 +171,7 @@ impl Admin {
         let written = (row.stamp.time_ms != 0).then(|| Moment::from_millis(row.stamp.time_ms));
         let active = active_ms.map(Moment::from_millis);
         Summary {
+            object: super::address(class, key, row.about.name.as_deref()),
             class: class.to_owned(),
             id: key.id.to_string(),
             name: row.about.name.map(|name| name.to_string()),

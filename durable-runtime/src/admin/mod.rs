@@ -70,6 +70,7 @@ pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
     }
 
     /// What it is about, for the log: an object, as the operator wrote it.
+    #[expect(clippy::unnecessary_literal_bound, reason = "most operations give a text of theirs")]
     fn subject(&self) -> &str {
         ""
     }
@@ -101,10 +102,15 @@ pub(crate) struct Found {
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{}/{name}", self.class),
-            None => write!(f, "{}/{}", self.class, self.key.id),
-        }
+        f.write_str(&address(&self.class, &self.key, self.name.as_deref()))
+    }
+}
+
+/// How an object is named so that it is found again: by its name, unless that is a name in a jurisdiction.
+fn address(class: &str, key: &ObjectKey, name: Option<&str>) -> String {
+    match name.filter(|name| RawId::from_name(&key.class, None, name) == key.id) {
+        Some(name) => format!("{class}/{name}"),
+        None => format!("{class}/{}", key.id),
     }
 }
 
@@ -234,21 +240,18 @@ impl Admin {
             let _ = sender.send((result, store.receipt()));
             aftermath
         });
-        match self.node.class_of(&key.class) {
-            Some(class) => class
-                .visit(&self.node, key.id, visit)
-                .await
-                .map_err(|failure| Error::from(failure.widen::<Error>()))?,
-            None => {
-                let (node, key) = (Arc::clone(&self.node), key.clone());
-                let as_stranger = move |engine: &Arc<dyn Engine>| {
-                    let _alone = node.keep_strangers();
-                    let limits = Arc::clone(&node.settings.limits);
-                    visit(&mut Store::of_stranger(Arc::clone(engine), &key, limits));
-                    Ok(())
-                };
-                self.node.with_engine(as_stranger).await?;
-            }
+        if let Some(class) = self.node.class_of(&key.class) {
+            let visited = class.visit(&self.node, key.id, visit).await;
+            visited.map_err(|failure| Error::from(failure.widen::<Error>()))?;
+        } else {
+            let (node, key) = (Arc::clone(&self.node), key.clone());
+            let as_stranger = move |engine: &Arc<dyn Engine>| {
+                let _alone = node.keep_strangers();
+                let limits = Arc::clone(&node.settings.limits);
+                visit(&mut Store::of_stranger(Arc::clone(engine), &key, limits));
+                Ok(())
+            };
+            self.node.with_engine(as_stranger).await?;
         }
         let ended = || Error::new(ErrorKind::ShutDown, "the runtime is shut down");
         let (result, receipt) = visited.await.map_err(|_| ended())?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Moment, Operation};
-use crate::engine::Engine;
+use crate::engine::{Engine, ObjectKey};
 use crate::runtime::classes::for_each;
 use crate::{Error, ErrorKind, Result};
 
@@ -108,7 +108,7 @@ fn bytes_in(folder: &Path) -> u64 {
     entries
         .flatten()
         .filter_map(|entry| entry.metadata().ok())
-        .filter(|file| file.is_file())
+        .filter(std::fs::Metadata::is_file)
         .map(|file| file.len())
         .sum()
 }
@@ -161,10 +161,9 @@ impl Operation for Top {
             let name = stored.map_or_else(|| class.key(), |stored| &stored.name);
             for object in class.present() {
                 resident += u64::from(object.is_resident);
-                let shown =
-                    object.name.as_deref().map_or_else(|| object.id.to_string(), str::to_owned);
+                let key = ObjectKey { class: class.key().into(), id: object.id };
                 let object = Busy {
-                    object: format!("{name}/{shown}"),
+                    object: super::address(name, &key, object.name.as_deref()),
                     turns: object.turns,
                     waiting: object.waiting,
                     bytes: if object.is_resident { object.bytes } else { 0 },

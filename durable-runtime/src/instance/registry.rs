@@ -213,7 +213,7 @@ impl<T: DurableObject> AnyClass for Class<T> {
     #[cfg(feature = "admin")]
     fn evict(&self, id: RawId) -> bool {
         let object = self.shard(id).lock().get(&id).and_then(Weak::upgrade);
-        object.is_none_or(|object| object.evict())
+        object.is_none_or(Resident::evict)
     }
 
     #[cfg(feature = "admin")]

@@ -19,7 +19,7 @@ pub(crate) struct Table {
 impl Sql<'_> {
     /// Runs one statement and keeps its first rows. A statement that writes runs to its end.
     pub(crate) fn table(
-        &self,
+        self,
         query: &str,
         params: impl Params,
         rows_max: usize,

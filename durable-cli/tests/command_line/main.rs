@@ -1,0 +1,7 @@
+//! The command line as it is used: a process, on a data directory and on a program that serves the admin API.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on has failed
+#![allow(missing_docs, unreachable_pub)]
+
+mod bed;
+mod commands;
