@@ -27,7 +27,7 @@ impl From<Done> for ExitCode {
 pub(crate) enum Failure {
     /// It was asked for in a way that means nothing: 2.
     Usage(String),
-    /// What it is about is not there: 4. Anything else: 1.
+    /// What it is about is not there: 4; a name or an option that means nothing: 2. Anything else: 1.
     Failed(Error),
     /// Nobody reads what is written: no matter.
     Unread,
@@ -42,6 +42,7 @@ impl Failure {
             Failure::Failed(error) => {
                 let code = match error.kind() {
                     ErrorKind::NotFound | ErrorKind::NotKept => 4,
+                    ErrorKind::Invalid => 2,
                     _ => 1,
                 };
                 (error.message().to_owned(), code)

@@ -145,6 +145,11 @@ pub(crate) fn count(count: u64) -> String {
     HumanCount(count).to_string()
 }
 
+/// So many of something: `1 row`, `2 rows`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// Where there is nothing to show.
 pub(crate) fn none() -> String {
     "-".to_owned()

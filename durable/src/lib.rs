@@ -86,6 +86,10 @@ pub mod guide {
     #[doc = include_str!("../../docs/remote.md")]
     pub mod remote {}
 
+    #[cfg(feature = "admin")]
+    #[doc = include_str!("../../docs/command-line.md")]
+    pub mod command_line {}
+
     #[doc = include_str!("../../docs/messages.md")]
     pub mod messages {}
 

@@ -5,7 +5,7 @@ use durable_runtime::admin::{Cell, Classes, List, RunSql, Stats, Summary};
 use crate::connect::{Objects, quoted};
 use crate::failure::{Done, Failure};
 use crate::options::{ListOptions, SqlOptions};
-use crate::output::{Output, bytes, count, none, remark, time, yes_or_no};
+use crate::output::{Output, bytes, count, counted, none, remark, time, yes_or_no};
 
 /// Objects that are asked for at a time when all are wanted.
 const PAGE: usize = 1_000;
@@ -101,7 +101,7 @@ pub(super) async fn sql(
         out.table(&head, &right, rows.rows.iter().map(|row| row.iter().map(cell).collect()))?;
     }
     if write {
-        out.line(&format!("{} rows changed", count(rows.changed)))?;
+        out.line(&format!("{} changed", counted(rows.changed, "row")))?;
     }
     if rows.has_more {
         remark("there are more rows: --limit");

@@ -8,7 +8,7 @@ use durable_runtime::{Error, ErrorKind};
 use crate::connect::Objects;
 use crate::failure::{Done, Failure};
 use crate::options::{AlarmsOptions, DeleteOptions, ObjectOptions};
-use crate::output::{Output, count, escaped, time};
+use crate::output::{Output, count, counted, escaped, time};
 
 pub(super) async fn evict(
     objects: &Objects,
@@ -87,7 +87,7 @@ pub(super) async fn alarms(
         if out.json {
             out.document(&retried)?;
         } else {
-            out.line(&format!("{object} tries {} things again", count(retried.count as u64)))?;
+            out.line(&format!("{object} tries {} again", counted(retried.count as u64, "thing")))?;
         }
         return Ok(Done::Well);
     }

@@ -50,7 +50,7 @@ fn facts(objects: &Objects, out: &Output, shown: &Shown) -> Result<(), Failure> 
         facts.push(("sockets", count(shown.sockets as u64)));
     }
     facts.push(("unsent messages", count(shown.outbox)));
-    facts.push(("heard from", format!("{} objects", count(shown.senders))));
+    facts.push(("senders", count(shown.senders)));
     facts.push(("bookmark", shown.bookmark.map_or_else(none, |bookmark| bookmark.to_string())));
     facts.push(("kept since", time(shown.oldest.as_ref().map(|oldest| oldest.time))));
     out.table(&[], &[], facts.into_iter().map(|(name, value)| vec![format!("  {name}"), value]))

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::connect::{Objects, named, program_of};
 use crate::failure::{Done, Failure};
 use crate::options::{MigrateOptions, PlaceOptions};
-use crate::output::{Output, count, none};
+use crate::output::{Output, count, counted, none};
 
 /// Checks the whole directory; the objects only, while a program uses it.
 pub(super) async fn check_all(place: &PlaceOptions, out: &Output) -> Result<Done, Failure> {
@@ -89,12 +89,11 @@ fn tell(checked: &impl Told, out: &Output) -> Result<Done, Failure> {
         for problem in problems {
             out.line(&format!("{}: {}", problem.place, problem.text))?;
         }
-        let verdict = match problems.len() {
+        let verdict = match problems.len() as u64 {
             0 => "sound".to_owned(),
-            1 => "1 problem".to_owned(),
-            problems => format!("{} problems", count(problems as u64)),
+            problems => counted(problems, "problem"),
         };
-        out.line(&format!("{verdict}: {} objects", count(objects)))?;
+        out.line(&format!("{verdict}: {}", counted(objects, "object")))?;
     }
     Ok(if problems.is_empty() { Done::Well } else { Done::WithProblems })
 }
@@ -160,8 +159,8 @@ fn show_trials(tried: &MigrationTrials, out: &Output) -> Result<(), Failure> {
         out.table(&["OBJECT", "FROM", "TO", "ERROR"], &[1, 2], rows)?;
     }
     let failing = tried.trials.iter().filter(|trial| trial.error.is_some()).count();
-    let (waiting, objects) = (count(tried.trials.len() as u64), count(tried.objects));
+    let (waiting, objects) = (count(tried.trials.len() as u64), counted(tried.objects, "object"));
     out.line(&format!(
-        "of {objects} objects {waiting} have migrations to come, and {failing} of these fail"
+        "of {objects} {waiting} have migrations to come, and {failing} of these fail"
     ))
 }

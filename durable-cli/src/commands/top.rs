@@ -9,7 +9,7 @@ use durable_runtime::admin::{Busy, Top, TopShown};
 use crate::connect::Objects;
 use crate::failure::{Done, Failure};
 use crate::options::TopOptions;
-use crate::output::{Output, bytes, count, time};
+use crate::output::{Output, bytes, count, counted, time};
 
 /// Moves to the corner of the terminal and clears it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -52,7 +52,7 @@ fn show(
     if io::stdout().is_terminal() && before.is_some() {
         Output::raw(CLEAR)?;
     }
-    out.line(&format!("{}: {} objects in memory", time(Some(now.time)), count(now.resident)))?;
+    out.line(&format!("{}: {} in memory", time(Some(now.time)), counted(now.resident, "object")))?;
     let mut busy = rates(before, now);
     busy.truncate(limit);
     let rows = busy.into_iter().map(|(rate, object)| {

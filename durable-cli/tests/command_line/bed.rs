@@ -8,9 +8,10 @@ use durable::prelude::*;
 use durable::{Error, Every};
 use tempfile::TempDir;
 
-/// A chat room.
-#[derive(Default)]
-pub struct Room;
+/// A chat room, which knows by heart how many posts it has.
+pub struct Room {
+    posts: u64,
+}
 
 #[durable_object]
 impl Room {
@@ -22,11 +23,16 @@ impl Room {
     }
 
     pub fn post(&mut self, ctx: &Context, who: String, text: String) -> Result<u64> {
+        self.posts += 1;
         ctx.sql().query_one("INSERT INTO posts (who, text) VALUES (?, ?) RETURNING id", (who, text))
     }
 
-    pub fn posts_so_far(&self, ctx: &Context) -> Result<u64> {
-        ctx.sql().query_one("SELECT count(*) FROM posts", [])
+    fn new(ctx: &Context<Self>) -> Result<Self> {
+        Ok(Room { posts: ctx.sql().query_one("SELECT count(*) FROM posts", [])? })
+    }
+
+    pub fn posts_so_far(&self) -> Result<u64> {
+        Ok(self.posts)
     }
 
     pub fn name_it(&mut self, ctx: &Context, title: String) -> Result<()> {
@@ -44,6 +50,7 @@ impl Room {
     }
 
     pub fn tidy(&mut self, ctx: &Context) -> Result<()> {
+        self.posts = 0;
         ctx.sql().execute("DELETE FROM posts", []).map(drop)
     }
 
@@ -110,7 +117,7 @@ impl Bed {
     /// A program, which keeps a history.
     pub async fn program(&self) -> Runtime {
         let history = Duration::from_secs(86_400);
-        let builder = Runtime::builder(self.data()).history(history);
+        let builder = Runtime::builder(self.data()).history(history).idle_limit(Duration::MAX);
         builder.register::<Room>().register::<Counter>().start().await.unwrap()
     }
 
@@ -129,13 +136,12 @@ impl Bed {
     }
 
     /// Runs a line of a shell there.
-    pub async fn run_line(&self, line: &str, variables: &[(&str, String)]) -> Ended {
+    pub async fn run_line(&self, line: &str) -> Ended {
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_durable"));
         let path = std::env::var("PATH").unwrap();
         let path = format!("{}:{path}", binary.parent().unwrap().display());
         let mut command = Command::new("sh");
         command.args(["-c", line]).env("DURABLE_DATA", "./data").env("PATH", path);
-        command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
         self.run_command(command).await
     }
 

@@ -5,3 +5,7 @@
 
 mod bed;
 mod commands;
+mod page;
+mod safety;
+mod server;
+mod strangers;

@@ -106,6 +106,17 @@ impl fmt::Display for Found {
     }
 }
 
+impl Found {
+    fn missing(&self) -> Error {
+        Error::new(ErrorKind::NotFound, format!("{self} does not exist: nothing of it is stored"))
+    }
+
+    /// An error in the words of who has named the object.
+    fn explain(&self, error: Error) -> Error {
+        if error.kind() == ErrorKind::NotFound { self.missing() } else { error }
+    }
+}
+
 /// How an object is named so that it is found again: by its name, unless that is a name in a jurisdiction.
 fn address(class: &str, key: &ObjectKey, name: Option<&str>) -> String {
     match name.filter(|name| RawId::from_name(&key.class, None, name) == key.id) {
@@ -162,11 +173,11 @@ impl Admin {
         if !operation.changes() {
             return operation.run(self).await;
         }
-        let (operation_name, object) = (O::NAME, operation.subject().to_owned());
-        note!(warn, who, operation = operation_name, object, "an operator changes something");
+        let (name, object) = (O::NAME, operation.subject().to_owned());
+        note!(warn, who, operation = name, object, "an operator changes something");
         let done = operation.run(self).await;
         if let Err(error) = &done {
-            note!(warn, who, operation = operation_name, object, reason = %error, "what an operator asked for has failed");
+            note!(warn, who, operation = name, object, reason = %error, "what an operator asked for has failed");
         }
         done
     }
@@ -213,7 +224,7 @@ impl Admin {
     ) -> Result<R> {
         let permit = self.permit(Access::ReadOnly, time);
         let look = move |store: &mut Store| (store.visit(permit, look), Aftermath::Nothing);
-        self.visit(&found.key, look).await
+        self.visit(&found.key, look).await.map_err(|error| found.explain(error))
     }
 
     /// Changes an object that is stored.
@@ -225,7 +236,7 @@ impl Admin {
     ) -> Result<R> {
         let permit = self.permit(Access::Write, time);
         let change = move |store: &mut Store| (store.visit(permit, change), Aftermath::Changed);
-        self.visit(&found.key, change).await
+        self.visit(&found.key, change).await.map_err(|error| found.explain(error))
     }
 
     /// Does something with the storage of an object, and waits until what it wrote or may have seen is durable.

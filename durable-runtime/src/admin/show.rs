@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::value::shown;
-use super::{Admin, Commit, Found, Moment, Operation, Summary};
+use super::{Admin, Commit, Moment, Operation, Summary};
 use crate::engine::ObjectKey;
 use crate::storage::Store;
 use crate::storage::alarm::Alarm;
 use crate::storage::timers::Timer;
 use crate::time::recurrence::Rule;
-use crate::{Bookmark, DeadLetter, Error, ErrorKind, FailedAlarm, Result};
+use crate::{Bookmark, DeadLetter, ErrorKind, FailedAlarm, Result};
 
 /// Keys and dead letters that are shown, at most.
 const SHOWN_MAX: usize = 10_000;
@@ -153,7 +154,7 @@ pub struct TimerShown {
     pub key: String,
     /// When it runs next; nothing once it was given up.
     pub due: Option<Moment>,
-    /// How often: `once`, `every 1500 ms`, or a cron expression.
+    /// How often: `once`, `every 1h 30m`, or a cron expression.
     pub rhythm: String,
     /// The method that it calls.
     pub method: String,
@@ -194,7 +195,7 @@ impl Operation for Show {
         let (limit, after) = (self.limit.min(SHOWN_MAX), self.after);
         let stored =
             admin.look(&found, move |store| Stored::read(store, limit, after.as_deref())).await?;
-        let known = admin.known(&found.key).await?.ok_or_else(|| missing(&found))?;
+        let known = admin.known(&found.key).await?.ok_or_else(|| found.missing())?;
         let object = admin.summary(&found.class, &found.key, known);
         let past = super::Bookmarks { object: self.object, ..super::Bookmarks::default() };
         let past = past.run(admin).await?;
@@ -218,10 +219,6 @@ impl Operation for Show {
             oldest: past.oldest,
         })
     }
-}
-
-fn missing(found: &Found) -> Error {
-    Error::new(ErrorKind::NotFound, format!("{found} does not exist: nothing of it is stored"))
 }
 
 /// What its database holds.
@@ -346,7 +343,7 @@ impl TimerShown {
     fn of(timer: Timer, own: &ObjectKey) -> Self {
         let rhythm = match timer.rule {
             Rule::Once => "once".to_owned(),
-            Rule::Every(period) => format!("every {period} ms"),
+            Rule::Every(period) => format!("every {:#}", SignedDuration::from_millis(period)),
             Rule::Cron(cron) => match cron.zone {
                 Some(zone) => format!("{} in {zone}", cron.expression),
                 None => cron.expression,

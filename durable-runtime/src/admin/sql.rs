@@ -69,7 +69,8 @@ impl Operation for RunSql {
         } else {
             admin.look_for(&found, time, run).await.map_err(|error| match error.kind() {
                 ErrorKind::ReadOnly => {
-                    let text = "the statement writes: that is to be asked for, with `write`";
+                    let text =
+                        "the statement writes: that is to be asked for, with `write` (`--write`)";
                     Error::new(ErrorKind::ReadOnly, text)
                 }
                 _ => error,

@@ -160,6 +160,9 @@ impl Operation for Top {
             let stored = names.iter().find(|stored| stored.key == class.key());
             let name = stored.map_or_else(|| class.key(), |stored| &stored.name);
             for object in class.present() {
+                if !object.is_resident && object.waiting == 0 && object.sockets == 0 {
+                    continue;
+                }
                 resident += u64::from(object.is_resident);
                 let key = ObjectKey { class: class.key().into(), id: object.id };
                 let object = Busy {

@@ -54,6 +54,7 @@ impl<T: DurableObject> Drop for Holder<T> {
         if let Some(live) = self.live.take() {
             live.dismiss();
         }
+        self.object.set_resident(false);
         loop {
             self.object.reset(&Arc::from("its work was given up"));
             if !self.object.mailbox.lock().vacate() {

@@ -99,6 +99,8 @@ pub(crate) struct Object<T: DurableObject> {
     pub(crate) sockets: Sockets,
     /// Whether it is in the ring of [`registry::Residents`].
     listed: AtomicBool,
+    /// Whether it is in memory, as far as operators are concerned: who only looks at it does not bring it there.
+    is_resident: AtomicBool,
     /// Turns that were run. Only whoever runs one writes it.
     turns: AtomicU64,
     /// Memory of its database, in bytes, as it was after the last turn.
@@ -142,6 +144,7 @@ impl<T: DurableObject> Object<T> {
             duties: Mutex::default(),
             sockets: Sockets::default(),
             listed: AtomicBool::new(false),
+            is_resident: AtomicBool::new(false),
             turns: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
         }
@@ -397,6 +400,10 @@ impl<T: DurableObject> Object<T> {
         self.is_outlived.load(Ordering::Acquire)
     }
 
+    fn set_resident(&self, is_resident: bool) {
+        self.is_resident.store(is_resident, Ordering::Relaxed);
+    }
+
     /// Whether a handler, a background future or a gate is pending.
     pub(crate) fn is_pinned(&self) -> bool {
         self.session.lock().is_pinned()
@@ -406,6 +413,7 @@ impl<T: DurableObject> Object<T> {
     /// never open twice.
     fn vacate(self: &Arc<Self>, live: Live<T>) {
         live.dismiss();
+        self.set_resident(false);
         self.meters().evictions.increment(1);
         event!(debug, self.identity, "an object was evicted");
         if self.mailbox.lock().vacate() {

@@ -100,7 +100,7 @@ impl<T: DurableObject> Object<T> {
             waiting: self.unanswered.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             sockets: self.sockets.count(),
-            is_resident: !self.mailbox.lock().is_cold(),
+            is_resident: self.is_resident.load(Ordering::Relaxed),
         }
     }
 }
