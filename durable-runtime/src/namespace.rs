@@ -1,5 +1,6 @@
 //! All objects of one class.
 
+mod copy;
 mod delete;
 mod list;
 
@@ -19,6 +20,7 @@ use crate::{
     Result,
 };
 
+pub use copy::{Export, Exported, Fork, Snapshot, TakeSnapshot};
 pub use list::{LIST_LIMIT, List, ObjectInfo, Page};
 
 /// The objects of class `T`: makes ids and stubs. Nothing is opened or created before a call.

@@ -168,7 +168,7 @@ impl Operation for TryMigrations {
                 }
                 continue;
             };
-            let to = u32::try_from(class.migrations()).unwrap_or(u32::MAX);
+            let to = u32::try_from(class.migrations().len()).unwrap_or(u32::MAX);
             trials.objects += 1;
             let known = admin.known(&found.key).await?;
             let version =

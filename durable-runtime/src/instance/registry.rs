@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use crate::call::Failure;
 use crate::id::{Identity, RawId};
 use crate::instance::Object;
+use crate::instance::adopt::{self, Adoption};
 #[cfg(feature = "admin")]
 use crate::instance::delete;
 use crate::instance::idle::{self, Verdict};
@@ -26,7 +27,8 @@ use crate::instance::visit::{self, Present, Visit};
 use crate::instance::work::{self, Woken};
 use crate::node::Node;
 use crate::observe::meters::ClassMeters;
-use crate::{BoxFuture, DurableObject};
+use crate::object::MigrationInfo;
+use crate::{BoxFuture, DurableObject, Result};
 
 const SHARDS: usize = 16;
 
@@ -106,6 +108,20 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken>;
     /// Gives messages to an object.
     fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered>;
+    /// The history of its schema.
+    fn migrations(&self) -> &'static [MigrationInfo];
+    /// How long its objects are kept that nobody uses.
+    fn expires_after(&self) -> Option<Duration>;
+    /// Who the object with this id is.
+    fn identity(self: Arc<Self>, node: &Arc<Node>, id: RawId, name: Option<&Arc<str>>)
+    -> Arc<Identity>;
+    /// Makes a copy the first commit of an object, durably.
+    fn adopt(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        adoption: Adoption,
+    ) -> BoxFuture<Result<()>>;
     /// Who the object at this address is.
     fn identity_at(&self, address: usize) -> Option<Arc<Identity>>;
     /// Whether somebody runs in any object.
@@ -142,9 +158,6 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     /// When an object was last in use, if it is in memory or was lately.
     #[cfg(feature = "admin")]
     fn last_use_of(&self, id: RawId, now: SystemTime) -> Option<SystemTime>;
-    /// The migrations of the class.
-    #[cfg(feature = "admin")]
-    fn migrations(&self) -> usize;
 }
 
 impl<T: DurableObject> AnyClass for Class<T> {
@@ -163,6 +176,32 @@ impl<T: DurableObject> AnyClass for Class<T> {
     fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered> {
         let object = self.object(node, delivery.receiver.id, delivery.name.as_ref());
         Box::pin(outbox::deliver(object, delivery))
+    }
+
+    fn migrations(&self) -> &'static [MigrationInfo] {
+        T::MIGRATIONS
+    }
+
+    fn expires_after(&self) -> Option<Duration> {
+        T::EXPIRES_AFTER
+    }
+
+    fn identity(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        name: Option<&Arc<str>>,
+    ) -> Arc<Identity> {
+        Arc::clone(self.object(node, id, name).identity())
+    }
+
+    fn adopt(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        adoption: Adoption,
+    ) -> BoxFuture<Result<()>> {
+        Box::pin(adopt::adopt(self.object(node, id, None), adoption))
     }
 
     fn identity_at(&self, address: usize) -> Option<Arc<Identity>> {
@@ -230,11 +269,6 @@ impl<T: DurableObject> AnyClass for Class<T> {
     #[cfg(feature = "admin")]
     fn last_use_of(&self, id: RawId, now: SystemTime) -> Option<SystemTime> {
         self.last_use(id, now)
-    }
-
-    #[cfg(feature = "admin")]
-    fn migrations(&self) -> usize {
-        T::MIGRATIONS.len()
     }
 }
 
