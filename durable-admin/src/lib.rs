@@ -16,8 +16,10 @@
 //! objects (see [`Operation`]); and what changes something is logged with who it was.
 //!
 //! Each operation is a `POST` of JSON to `/v1/` and [its name](Operation::NAME); the answer is its [`Reply`](Operation::Reply) in JSON,
-//! or an error `{"kind": "NotFound", "message": ".."}`. A `GET` of `/v1` lists the operations.
+//! or an error `{"kind": "NotFound", "message": ".."}`. A `GET` of `/v1` lists the operations. Two of them are about files: an [`Export`]
+//! is answered with one, and an [`Import`] is sent with one.
 
+mod files;
 mod peer;
 mod routes;
 mod server;
@@ -26,6 +28,7 @@ mod token;
 
 #[doc(inline)]
 pub use durable_runtime::admin::*;
+pub use files::{Export, Import};
 pub use server::{Serve, Serving, serve};
 pub use socket::SOCKET_NAME;
 pub use token::Token;

@@ -12,13 +12,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use durable_runtime::admin::{
-    Admin, Alarms, Bookmarks, CheckObjects, Classes, Delete, Evict, Fire, List, Operation, Restore,
-    Retry, RunSql, Show, Stats, Top, TryMigrations,
+    Admin, Alarms, Bookmarks, CheckObjects, Classes, Delete, Evict, Fire, Fork, List, Operation,
+    Restore, Retry, RunSql, Show, Stats, Top, TryMigrations,
 };
 use durable_runtime::{Error, ErrorKind};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::Token;
+use crate::files;
 use crate::peer::Peer;
 
 /// The longest request, in bytes.
@@ -40,7 +42,7 @@ struct Index {
 
 macro_rules! operations {
     ($($operation:ident),+ $(,)?) => {
-        const OPERATIONS: &[&str] = &[$(<$operation as Operation>::NAME),+];
+        const OPERATIONS: &[&str] = &["export", "import", $(<$operation as Operation>::NAME),+];
 
         fn routes() -> Router<Admin> {
             Router::new()$(.route(&format!("/v1/{}", <$operation as Operation>::NAME), post(perform::<$operation>)))+
@@ -56,6 +58,7 @@ operations!(
     Delete,
     Evict,
     Fire,
+    Fork,
     List,
     Restore,
     Retry,
@@ -71,6 +74,8 @@ pub(crate) fn router(admin: Admin, access: Option<Access>) -> Router {
     let index = Index { version: 1, operations: OPERATIONS };
     let index = serde_json::to_value(index).unwrap_or_default();
     let router = routes()
+        .route("/v1/export", post(files::export))
+        .route("/v1/import", post(files::import))
         .route("/v1", get(async move || Json(index)))
         .fallback(async || {
             let text = "there is no such operation: `GET /v1` lists them, and each is a `POST` to `/v1/` and its name";
@@ -90,30 +95,38 @@ async fn perform<O: Operation>(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    // Without this a page of any site could send it.
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind
-        .split(';')
-        .next()
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-    {
-        let text = "a request is JSON: send it with `Content-Type: application/json`";
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, Json(Error::new(ErrorKind::Invalid, text)))
-            .into_response();
-    }
-    let operation = match serde_json::from_slice::<O>(&body) {
+    let operation = match read::<O>(&headers, &body) {
         Ok(operation) => operation,
-        Err(error) => {
-            return refused(&Error::new(
-                ErrorKind::Invalid,
-                format!("the request is not understood: {error}"),
-            ));
-        }
+        Err(response) => return response,
     };
     match admin.perform(operation, &peer.to_string()).await {
         Ok(reply) => Json(reply).into_response(),
         Err(error) => refused(&error),
     }
+}
+
+/// A request in JSON.
+#[expect(clippy::result_large_err, reason = "it is sent at once")]
+pub(crate) fn read<R: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<R, Response> {
+    const JSON: &str = "application/json";
+    // Without this a page of any site could send it.
+    if !has_type(headers, JSON) {
+        return Err(wrong_type(JSON));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let text = format!("the request is not understood: {error}");
+        refused(&Error::new(ErrorKind::Invalid, text))
+    })
+}
+
+pub(crate) fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
+}
+
+pub(crate) fn wrong_type(wanted: &str) -> Response {
+    let text = format!("send this request with `Content-Type: {wanted}`");
+    (StatusCode::UNSUPPORTED_MEDIA_TYPE, Json(Error::new(ErrorKind::Invalid, text))).into_response()
 }
 
 /// Lets through who has the token and means this server.
@@ -157,7 +170,7 @@ fn is_meant(host: &str, address: SocketAddr) -> bool {
     name.parse::<IpAddr>().is_ok_and(|ip| ip == address.ip() || address.ip().is_unspecified())
 }
 
-fn refused(error: &Error) -> Response {
+pub(crate) fn refused(error: &Error) -> Response {
     let status = match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotKept => StatusCode::NOT_FOUND,
         ErrorKind::Invalid
@@ -165,9 +178,10 @@ fn refused(error: &Error) -> Response {
         | ErrorKind::Refused
         | ErrorKind::ReadOnly
         | ErrorKind::Limit => StatusCode::BAD_REQUEST,
-        ErrorKind::Constraint | ErrorKind::Migration | ErrorKind::RolledBack => {
-            StatusCode::CONFLICT
-        }
+        ErrorKind::Constraint
+        | ErrorKind::Exists
+        | ErrorKind::Migration
+        | ErrorKind::RolledBack => StatusCode::CONFLICT,
         ErrorKind::ShutDown | ErrorKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use durable_runtime::admin::{Admin, Operation};
+use durable_runtime::admin::{Admin, Exported, Imported, Operation, StateAt};
 use durable_runtime::{Error, ErrorKind};
 
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::options::PlaceOptions;
+use crate::progress::Progress;
 
 /// The name of a program's socket in its data directory.
 const SOCKET_NAME: &str = "admin.sock";
@@ -44,6 +45,38 @@ impl Objects {
         Ok(match self {
             Objects::Offline(admin) => admin.perform(operation, &who()).await?,
             Objects::Live(client) => client.call(&operation).await?,
+        })
+    }
+
+    /// Writes an object to a file that is not there yet.
+    pub(crate) async fn export(
+        &self,
+        object: &str,
+        at: StateAt,
+        file: &Path,
+        bar: Progress,
+    ) -> Result<Exported, Failure> {
+        Ok(match self {
+            Objects::Offline(admin) => {
+                let report = move |progress: durable_runtime::Progress| {
+                    bar.show("bytes", progress.done, progress.total);
+                };
+                admin.export(object, at, file, report).await?
+            }
+            Objects::Live(client) => client.export(object, at, file, &bar).await?,
+        })
+    }
+
+    /// Makes an object of a file.
+    pub(crate) async fn import(
+        &self,
+        object: &str,
+        file: &Path,
+        bar: Progress,
+    ) -> Result<Imported, Failure> {
+        Ok(match self {
+            Objects::Offline(admin) => admin.import(object, file, &who()).await?,
+            Objects::Live(client) => client.import(object, file, bar).await?,
         })
     }
 

@@ -7,8 +7,10 @@ mod client;
 mod commands;
 mod connect;
 mod failure;
+mod files;
 mod options;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 

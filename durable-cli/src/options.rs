@@ -55,6 +55,12 @@ pub(crate) enum Command {
     Bookmarks(BookmarksOptions),
     /// Make an object what it was, at a bookmark or a time
     Restore(RestoreOptions),
+    /// Write an object to a file, a plain SQLite database
+    Export(ExportOptions),
+    /// Make an object of a SQLite file
+    Import(ImportOptions),
+    /// Make an object of another one
+    Fork(ForkOptions),
     /// Send an object out of memory
     Evict(ObjectOptions),
     /// Delete all that an object has stored
@@ -149,6 +155,36 @@ pub(crate) struct RestoreOptions {
     pub(crate) object: String,
     /// A bookmark, or a time: 2026-11-21T16:05:00Z, or '10m ago'
     pub(crate) to: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportOptions {
+    /// The object: Class/name or Class/<id>
+    pub(crate) object: String,
+    /// The file, which must not be there
+    pub(crate) file: PathBuf,
+    /// As it was: a bookmark, or a time: 2026-11-21T16:05:00Z, or '10m ago'
+    #[arg(long, value_name = "MOMENT")]
+    pub(crate) at: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportOptions {
+    /// The object that is made: Class/name or Class/<id>
+    pub(crate) object: String,
+    /// The file: an export, or any SQLite database whose `user_version` is the number of its last migration
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ForkOptions {
+    /// The object: Class/name or Class/<id>
+    pub(crate) object: String,
+    /// The object that is made of it
+    pub(crate) to: String,
+    /// As it was: a bookmark, or a time: 2026-11-21T16:05:00Z, or '10m ago'
+    #[arg(long, value_name = "MOMENT")]
+    pub(crate) at: Option<String>,
 }
 
 #[derive(Args, Debug)]

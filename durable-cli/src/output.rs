@@ -21,7 +21,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// Writes one line, or several, that may hold what is stored.
-    pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
+    pub(crate) fn line(text: &str) -> Result<(), Failure> {
         Output::raw(&escaped(text))
     }
 
@@ -33,14 +33,13 @@ impl Output {
     }
 
     /// Writes a value as a line of JSON.
-    pub(crate) fn document(&self, value: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn document(value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value).map_err(io::Error::other)?;
         Output::raw(&escaped_json(&text))
     }
 
     /// Writes a table, whose cells are escaped. Numbers stand in the columns that are named `right`.
     pub(crate) fn table(
-        &self,
         head: &[&str],
         right: &[usize],
         rows: impl IntoIterator<Item = Vec<String>>,

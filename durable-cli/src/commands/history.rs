@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use durable_runtime::Bookmark;
-use durable_runtime::admin::{Bookmarks, Commit, Moment, Restore};
+use durable_runtime::admin::{Bookmarks, Commit, Moment, Restore, StateAt};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::connect::{Objects, arguments, quoted};
@@ -20,7 +20,7 @@ pub(super) async fn bookmarks(
     let moment = at.as_deref().map(|text| moment(text, SystemTime::now())).transpose()?;
     let past = objects.perform(Bookmarks { object, time: moment, commits: last }).await?;
     if out.json {
-        out.document(&past)?;
+        Output::document(&past)?;
         return Ok(Done::Well);
     }
     let mut rows = vec![vec![
@@ -41,7 +41,7 @@ pub(super) async fn bookmarks(
             oldest.bookmark.to_string(),
         ]);
     }
-    out.table(&["TIME", "BOOKMARK"], &[], rows)?;
+    Output::table(&["TIME", "BOOKMARK"], &[], rows)?;
     if let Some(why) = past.lacks {
         remark(&why);
     }
@@ -60,24 +60,29 @@ pub(super) async fn restore(
     options: RestoreOptions,
 ) -> Result<Done, Failure> {
     let RestoreOptions { object, to } = options;
-    let (bookmark, time) = match to.parse::<Bookmark>() {
-        Ok(bookmark) => (Some(bookmark), None),
-        Err(_) => (None, Some(moment(&to, SystemTime::now())?)),
-    };
+    let StateAt { bookmark, time } = state_at(&to)?;
     let restored = objects.perform(Restore { object: object.clone(), bookmark, time }).await?;
     if out.json {
-        out.document(&restored)?;
+        Output::document(&restored)?;
         return Ok(Done::Well);
     }
-    out.line(&format!("{object} is what it was at {}", restored.to))?;
+    Output::line(&format!("{object} is what it was at {}", restored.to))?;
     match restored.undo {
         Some(undo) => {
             let command = format!("durable{} restore {} {undo}", arguments(place), quoted(&object));
             Output::raw(&format!("to undo this: {}", escaped(&command)))?;
         }
-        None => out.line("it did not exist before: deleting it undoes this")?,
+        None => Output::line("it did not exist before: deleting it undoes this")?,
     }
     Ok(Done::Well)
+}
+
+/// A bookmark or a time, as people write them.
+pub(super) fn state_at(text: &str) -> Result<StateAt, Failure> {
+    Ok(match text.parse::<Bookmark>() {
+        Ok(bookmark) => StateAt { bookmark: Some(bookmark), time: None },
+        Err(_) => StateAt { bookmark: None, time: Some(moment(text, SystemTime::now())?) },
+    })
 }
 
 /// A time as people write it: with its offset, or how long ago.

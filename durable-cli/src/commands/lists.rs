@@ -13,7 +13,7 @@ const PAGE: usize = 1_000;
 pub(super) async fn classes(objects: &Objects, out: &Output) -> Result<Done, Failure> {
     let classes = objects.perform(Classes {}).await?;
     if out.json {
-        out.document(&classes)?;
+        Output::document(&classes)?;
         return Ok(Done::Well);
     }
     let rows = classes.into_iter().map(|class| {
@@ -22,7 +22,7 @@ pub(super) async fn classes(objects: &Objects, out: &Output) -> Result<Done, Fai
         let registered = if objects.is_live() { yes_or_no(class.is_registered) } else { none() };
         vec![class.name, count(class.objects), registered, former]
     });
-    out.table(&["CLASS", "OBJECTS", "REGISTERED", "FORMERLY"], &[1], rows)?;
+    Output::table(&["CLASS", "OBJECTS", "REGISTERED", "FORMERLY"], &[1], rows)?;
     Ok(Done::Well)
 }
 
@@ -39,17 +39,17 @@ pub(super) async fn list(
         let page = objects.perform(request.clone()).await?;
         let next = page.next.clone();
         if out.json && !all {
-            out.document(&page)?;
+            Output::document(&page)?;
             return Ok(Done::Well);
         }
         if out.json {
-            page.objects.iter().try_for_each(|object| out.document(object))?;
+            page.objects.iter().try_for_each(|object| Output::document(object))?;
         } else {
             found.extend(page.objects);
         }
         if !all || next.is_none() {
             if !out.json {
-                out.table(
+                Output::table(
                     &["OBJECT", "SIZE", "SCHEMA", "LAST WRITTEN", "NEXT WAKE"],
                     &[1, 2],
                     found.into_iter().map(summary),
@@ -86,7 +86,7 @@ pub(super) async fn sql(
     let rows = usize::try_from(limit).unwrap_or(usize::MAX);
     let rows = objects.perform(RunSql { object, query, write, rows, time_ms }).await?;
     if out.json {
-        out.document(&rows)?;
+        Output::document(&rows)?;
         return Ok(Done::Well);
     }
     if !rows.columns.is_empty() {
@@ -98,10 +98,10 @@ pub(super) async fn sql(
                 && cells.all(|cell| matches!(cell, Cell::Integer(_) | Cell::Real(_) | Cell::Null))
         };
         let right = (0..head.len()).filter(is_number).collect::<Vec<_>>();
-        out.table(&head, &right, rows.rows.iter().map(|row| row.iter().map(cell).collect()))?;
+        Output::table(&head, &right, rows.rows.iter().map(|row| row.iter().map(cell).collect()))?;
     }
     if write {
-        out.line(&format!("{} changed", counted(rows.changed, "row")))?;
+        Output::line(&format!("{} changed", counted(rows.changed, "row")))?;
     }
     if rows.has_more {
         remark("there are more rows: --limit");
@@ -123,7 +123,7 @@ fn cell(cell: &Cell) -> String {
 pub(super) async fn stats(objects: &Objects, out: &Output) -> Result<Done, Failure> {
     let stats = objects.perform(Stats {}).await?;
     if out.json {
-        out.document(&stats)?;
+        Output::document(&stats)?;
         return Ok(Done::Well);
     }
     let is_live = stats.is_live;
@@ -138,7 +138,7 @@ pub(super) async fn stats(objects: &Objects, out: &Output) -> Result<Done, Failu
             count(class.given_up),
         ]
     });
-    out.table(
+    Output::table(
         &["CLASS", "OBJECTS", "IN MEMORY", "SIZE", "WAKE", "GAVE UP"],
         &[1, 2, 3, 4, 5],
         rows,
@@ -149,7 +149,7 @@ pub(super) async fn stats(objects: &Objects, out: &Output) -> Result<Done, Failu
         ("history", stats.history_bytes),
         ("catalogue", stats.catalogue_bytes),
     ];
-    out.table(
+    Output::table(
         &["ON DISK", "SIZE"],
         &[1],
         rows.map(|(name, size)| vec![name.to_owned(), bytes(size)]),

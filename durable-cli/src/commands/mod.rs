@@ -1,5 +1,6 @@
 //! Each command: what it asks for, and how the answer is shown.
 
+mod copies;
 mod history;
 mod lists;
 mod repair;
@@ -54,6 +55,9 @@ async fn ask(
         Command::Sql(options) => lists::sql(objects, out, options).await,
         Command::Bookmarks(options) => history::bookmarks(objects, out, options).await,
         Command::Restore(options) => history::restore(objects, out, place, options).await,
+        Command::Export(options) => copies::export(objects, out, options).await,
+        Command::Import(options) => copies::import(objects, out, options).await,
+        Command::Fork(options) => copies::fork(objects, out, options).await,
         Command::Evict(options) => repair::evict(objects, out, options).await,
         Command::Delete(options) => repair::delete(objects, out, options).await,
         Command::Alarms(options) => repair::alarms(objects, out, options).await,

@@ -18,9 +18,9 @@ pub(super) async fn evict(
     let ObjectOptions { object } = options;
     let evicted = objects.perform(Evict { object: object.clone() }).await?;
     if out.json {
-        out.document(&evicted)?;
+        Output::document(&evicted)?;
     } else if evicted.is_out {
-        out.line(&format!("{object} is not in memory"))?;
+        Output::line(&format!("{object} is not in memory"))?;
     }
     if evicted.is_out {
         return Ok(Done::Well);
@@ -40,9 +40,9 @@ pub(super) async fn delete(
     }
     let deleted = objects.perform(Delete { object: object.clone() }).await?;
     if out.json {
-        out.document(&deleted)?;
+        Output::document(&deleted)?;
     } else if deleted.existed {
-        out.line(&format!("{object} is deleted"))?;
+        Output::line(&format!("{object} is deleted"))?;
     }
     if deleted.existed {
         return Ok(Done::Well);
@@ -76,31 +76,34 @@ pub(super) async fn alarms(
     if let Some(object) = fire {
         let fired = objects.perform(Fire { object: object.clone() }).await?;
         if out.json {
-            out.document(&fired)?;
+            Output::document(&fired)?;
         } else {
-            out.line(&format!("the alarm of {object} runs now"))?;
+            Output::line(&format!("the alarm of {object} runs now"))?;
         }
         return Ok(Done::Well);
     }
     if let Some(object) = retry {
         let retried = objects.perform(Retry { object: object.clone() }).await?;
         if out.json {
-            out.document(&retried)?;
+            Output::document(&retried)?;
         } else {
-            out.line(&format!("{object} tries {} again", counted(retried.count as u64, "thing")))?;
+            Output::line(&format!(
+                "{object} tries {} again",
+                counted(retried.count as u64, "thing")
+            ))?;
         }
         return Ok(Done::Well);
     }
     let waiting = objects.perform(Alarms { class, limit }).await?;
     if out.json {
-        out.document(&waiting)?;
+        Output::document(&waiting)?;
         return Ok(Done::Well);
     }
     let due = waiting
         .due
         .into_iter()
         .map(|due| vec![time(Some(due.due)), due.object, due.why, count(due.failed.into())]);
-    out.table(&["DUE", "OBJECT", "FOR", "FAILED RUNS"], &[3], due)?;
+    Output::table(&["DUE", "OBJECT", "FOR", "FAILED RUNS"], &[3], due)?;
     if waiting.given_up.is_empty() {
         return Ok(Done::Well);
     }
@@ -108,6 +111,6 @@ pub(super) async fn alarms(
     let given_up = waiting.given_up.into_iter().map(|given_up| {
         vec![time(Some(given_up.time)), given_up.object, given_up.what, given_up.reason]
     });
-    out.table(&["GIVEN UP", "OBJECT", "WHAT", "REASON"], &[], given_up)?;
+    Output::table(&["GIVEN UP", "OBJECT", "WHAT", "REASON"], &[], given_up)?;
     Ok(Done::Well)
 }

@@ -16,23 +16,23 @@ pub(super) async fn show(
     let is_first = after.is_none();
     let shown = objects.perform(Show { object, limit, after }).await?;
     if out.json {
-        out.document(&shown)?;
+        Output::document(&shown)?;
         return Ok(Done::Well);
     }
     if is_first {
-        facts(objects, out, &shown)?;
-        schema(out, &shown)?;
+        facts(objects, &shown)?;
+        schema(&shown)?;
     }
-    entries(out, &shown)?;
+    entries(&shown)?;
     if is_first {
-        work(out, &shown)?;
+        work(&shown)?;
     }
     Ok(Done::Well)
 }
 
-fn facts(objects: &Objects, out: &Output, shown: &Shown) -> Result<(), Failure> {
+fn facts(objects: &Objects, shown: &Shown) -> Result<(), Failure> {
     let object = &shown.object;
-    out.line(&object.object)?;
+    Output::line(&object.object)?;
     let mut facts = vec![
         ("id", object.id.clone()),
         ("size", bytes(object.size)),
@@ -53,10 +53,10 @@ fn facts(objects: &Objects, out: &Output, shown: &Shown) -> Result<(), Failure> 
     facts.push(("senders", count(shown.senders)));
     facts.push(("bookmark", shown.bookmark.map_or_else(none, |bookmark| bookmark.to_string())));
     facts.push(("kept since", time(shown.oldest.as_ref().map(|oldest| oldest.time))));
-    out.table(&[], &[], facts.into_iter().map(|(name, value)| vec![format!("  {name}"), value]))
+    Output::table(&[], &[], facts.into_iter().map(|(name, value)| vec![format!("  {name}"), value]))
 }
 
-fn schema(out: &Output, shown: &Shown) -> Result<(), Failure> {
+fn schema(shown: &Shown) -> Result<(), Failure> {
     if !shown.tables.is_empty() {
         Output::raw("")?;
         let rows = shown.tables.iter().map(|table| {
@@ -66,7 +66,7 @@ fn schema(out: &Output, shown: &Shown) -> Result<(), Failure> {
                 table.sql.clone(),
             ]
         });
-        out.table(&["TABLE", "ROWS", "SQL"], &[1], rows)?;
+        Output::table(&["TABLE", "ROWS", "SQL"], &[1], rows)?;
     }
     if shown.parts.is_empty() {
         return Ok(());
@@ -75,15 +75,15 @@ fn schema(out: &Output, shown: &Shown) -> Result<(), Failure> {
     let rows = shown.parts.iter().map(|part| {
         vec![part.kind.clone(), part.name.clone(), part.table.clone(), part.sql.clone()]
     });
-    out.table(&["KIND", "NAME", "TABLE", "SQL"], &[], rows)
+    Output::table(&["KIND", "NAME", "TABLE", "SQL"], &[], rows)
 }
 
-fn entries(out: &Output, shown: &Shown) -> Result<(), Failure> {
+fn entries(shown: &Shown) -> Result<(), Failure> {
     if shown.entries.is_empty() {
         return Ok(());
     }
     Output::raw("")?;
-    out.table(
+    Output::table(
         &["KEY", "VALUE"],
         &[],
         shown.entries.iter().map(|entry| vec![entry.key.clone(), value(entry)]),
@@ -109,7 +109,7 @@ fn value(entry: &Entry) -> String {
     }
 }
 
-fn work(out: &Output, shown: &Shown) -> Result<(), Failure> {
+fn work(shown: &Shown) -> Result<(), Failure> {
     if let Some(alarm) = &shown.alarm {
         Output::raw("")?;
         let row = vec![
@@ -118,12 +118,12 @@ fn work(out: &Output, shown: &Shown) -> Result<(), Failure> {
             count(alarm.failed.into()),
             yes_or_no(alarm.is_running),
         ];
-        out.table(&["ALARM", "DUE", "FAILED RUNS", "RUNS NOW"], &[2], [row])?;
+        Output::table(&["ALARM", "DUE", "FAILED RUNS", "RUNS NOW"], &[2], [row])?;
     }
     if let Some(FailureShown { time: at, runs, reason, .. }) = &shown.failed_alarm {
         Output::raw("")?;
         let row = vec![time(Some(*at)), count((*runs).into()), reason.clone()];
-        out.table(&["ALARM GIVEN UP", "RUNS", "REASON"], &[1], [row])?;
+        Output::table(&["ALARM GIVEN UP", "RUNS", "REASON"], &[1], [row])?;
     }
     if !shown.timers.is_empty() {
         Output::raw("")?;
@@ -136,7 +136,7 @@ fn work(out: &Output, shown: &Shown) -> Result<(), Failure> {
             let due = timer.due.map_or_else(|| "given up".to_owned(), |due| time(Some(due)));
             vec![timer.key.clone(), due, timer.rhythm.clone(), method, failed]
         });
-        out.table(&["TIMER", "DUE", "RHYTHM", "METHOD", "LAST FAILURE"], &[], rows)?;
+        Output::table(&["TIMER", "DUE", "RHYTHM", "METHOD", "LAST FAILURE"], &[], rows)?;
     }
     if shown.dead_letters.is_empty() {
         return Ok(());
@@ -151,5 +151,5 @@ fn work(out: &Output, shown: &Shown) -> Result<(), Failure> {
             letter.reason.clone(),
         ]
     });
-    out.table(&["DEAD LETTER", "TO", "METHOD", "GIVEN UP", "REASON"], &[0], rows)
+    Output::table(&["DEAD LETTER", "TO", "METHOD", "GIVEN UP", "REASON"], &[0], rows)
 }

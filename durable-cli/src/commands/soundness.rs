@@ -1,17 +1,17 @@
 //! Whether everything is sound.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::Path;
 
 use durable_runtime::admin::{CheckObjects, Checked, Finding, MigrationTrials, TryMigrations};
 use durable_runtime::{Check, CheckProgress, CheckReport, ErrorKind};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::connect::{Objects, named, program_of};
 use crate::failure::{Done, Failure};
 use crate::options::{MigrateOptions, PlaceOptions};
 use crate::output::{Output, count, counted, none};
+use crate::progress::Progress;
 
 /// Checks the whole directory; the objects only, while a program uses it.
 pub(super) async fn check_all(place: &PlaceOptions, out: &Output) -> Result<Done, Failure> {
@@ -38,13 +38,23 @@ pub(super) async fn check(
 }
 
 async fn check_directory(directory: &Path) -> Result<CheckReport, Failure> {
-    let (directory, bar) = (directory.to_owned(), progress());
+    let (directory, bar) = (directory.to_owned(), Progress::new());
     let check = move || {
-        let check = Check::new(directory).on_progress(move |progress| bar.show(progress));
+        let check = Check::new(directory).on_progress(move |progress| show(&bar, progress));
         check.run()
     };
     let checked = tokio::task::spawn_blocking(check).await.map_err(io::Error::other)?;
     Ok(checked?)
+}
+
+fn show(bar: &Progress, progress: CheckProgress) {
+    match progress {
+        CheckProgress::Journal { done_bytes, total_bytes } => {
+            bar.show("journal", done_bytes, total_bytes);
+        }
+        CheckProgress::Objects { done, total } => bar.show("objects", done, total),
+        _ => {}
+    }
 }
 
 fn checked(report: &CheckReport) -> Summary {
@@ -84,54 +94,18 @@ trait Told: Serialize {
 fn tell(checked: &impl Told, out: &Output) -> Result<Done, Failure> {
     let (objects, problems) = checked.parts();
     if out.json {
-        out.document(checked)?;
+        Output::document(checked)?;
     } else {
         for problem in problems {
-            out.line(&format!("{}: {}", problem.place, problem.text))?;
+            Output::line(&format!("{}: {}", problem.place, problem.text))?;
         }
         let verdict = match problems.len() as u64 {
             0 => "sound".to_owned(),
             problems => counted(problems, "problem"),
         };
-        out.line(&format!("{verdict}: {}", counted(objects, "object")))?;
+        Output::line(&format!("{verdict}: {}", counted(objects, "object")))?;
     }
     Ok(if problems.is_empty() { Done::Well } else { Done::WithProblems })
-}
-
-/// How far it is, for who sits there.
-struct Progress(Option<ProgressBar>);
-
-fn progress() -> Progress {
-    if !io::stderr().is_terminal() {
-        return Progress(None);
-    }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}");
-    let bar = ProgressBar::new(0);
-    Progress(Some(style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)))
-}
-
-impl Progress {
-    fn show(&self, progress: CheckProgress) {
-        let Some(bar) = &self.0 else { return };
-        let (what, done, total) = match progress {
-            CheckProgress::Journal { done_bytes, total_bytes } => {
-                ("journal", done_bytes, total_bytes)
-            }
-            CheckProgress::Objects { done, total } => ("objects", done, total),
-            _ => return,
-        };
-        bar.set_message(what);
-        bar.set_length(total);
-        bar.set_position(done);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 pub(super) async fn migrate(
@@ -143,24 +117,24 @@ pub(super) async fn migrate(
     let tried = objects.perform(TryMigrations { only }).await?;
     let fails = tried.trials.iter().any(|trial| trial.error.is_some());
     if out.json {
-        out.document(&tried)?;
+        Output::document(&tried)?;
     } else {
-        show_trials(&tried, out)?;
+        show_trials(&tried)?;
     }
     Ok(if fails { Done::WithProblems } else { Done::Well })
 }
 
-fn show_trials(tried: &MigrationTrials, out: &Output) -> Result<(), Failure> {
+fn show_trials(tried: &MigrationTrials) -> Result<(), Failure> {
     if !tried.trials.is_empty() {
         let rows = tried.trials.iter().map(|trial| {
             let error = trial.error.clone().unwrap_or_else(none);
             vec![trial.object.clone(), trial.from.to_string(), trial.to.to_string(), error]
         });
-        out.table(&["OBJECT", "FROM", "TO", "ERROR"], &[1, 2], rows)?;
+        Output::table(&["OBJECT", "FROM", "TO", "ERROR"], &[1, 2], rows)?;
     }
     let failing = tried.trials.iter().filter(|trial| trial.error.is_some()).count();
     let (waiting, objects) = (count(tried.trials.len() as u64), counted(tried.objects, "object"));
-    out.line(&format!(
+    Output::line(&format!(
         "of {objects} {waiting} have migrations to come, and {failing} of these fail"
     ))
 }

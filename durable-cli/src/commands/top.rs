@@ -27,9 +27,9 @@ pub(super) async fn top(
     loop {
         let shown = objects.perform(Top {}).await?;
         if out.json {
-            out.document(&shown)?;
+            Output::document(&shown)?;
         } else {
-            show(out, before.as_ref(), &shown, limit)?;
+            show(before.as_ref(), &shown, limit)?;
         }
         look += 1;
         if looks.is_some_and(|looks| look >= looks) {
@@ -43,16 +43,15 @@ pub(super) async fn top(
     }
 }
 
-fn show(
-    out: &Output,
-    before: Option<&TopShown>,
-    now: &TopShown,
-    limit: usize,
-) -> Result<(), Failure> {
+fn show(before: Option<&TopShown>, now: &TopShown, limit: usize) -> Result<(), Failure> {
     if io::stdout().is_terminal() && before.is_some() {
         Output::raw(CLEAR)?;
     }
-    out.line(&format!("{}: {} in memory", time(Some(now.time)), counted(now.resident, "object")))?;
+    Output::line(&format!(
+        "{}: {} in memory",
+        time(Some(now.time)),
+        counted(now.resident, "object")
+    ))?;
     let mut busy = rates(before, now);
     busy.truncate(limit);
     let rows = busy.into_iter().map(|(rate, object)| {
@@ -67,7 +66,7 @@ fn show(
             count(object.sockets as u64),
         ]
     });
-    out.table(
+    Output::table(
         &["OBJECT", "TURNS/S", "TURNS", "WAITING", "MEMORY", "SOCKETS"],
         &[1, 2, 3, 4, 5],
         rows,

@@ -5,6 +5,7 @@
 
 mod bed;
 mod commands;
+mod copies;
 mod page;
 mod safety;
 mod server;

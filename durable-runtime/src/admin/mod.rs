@@ -11,6 +11,7 @@
 
 mod check;
 mod classes;
+mod copies;
 mod history;
 mod lifecycle;
 mod show;
@@ -43,6 +44,7 @@ use crate::{Builder, Error, ErrorKind, Result};
 
 pub use check::{CheckObjects, Checked, Finding, MigrationTrials, Trial, TryMigrations};
 pub use classes::{Class, Classes, List, Listed, Summary};
+pub use copies::{Exported, Fork, Forked, Imported, Spool, StateAt, Taken};
 pub use history::{Bookmarks, Commit, Past, Restore, Restored};
 pub use lifecycle::{Delete, Deleted, Evict, Evicted};
 pub use show::{

@@ -302,14 +302,16 @@ impl CopyFile {
     /// # Errors
     /// [`ErrorKind::Exists`] when there is a file of that name, and when the disk fails.
     pub(crate) fn publish(self, path: &Path) -> Result<()> {
-        let exists = || Error::new(ErrorKind::Exists, format!("{} is there already", path.display()));
+        let exists =
+            || Error::new(ErrorKind::Exists, format!("{} is there already", path.display()));
         match std::fs::hard_link(&self.path, path) {
             // The other name goes with `self`.
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
             // Not all file systems have such links.
             Err(_) => {
-                let is_there = self.disk.exists(path).map_err(|error| io_error("find", path, &error))?;
+                let is_there =
+                    self.disk.exists(path).map_err(|error| io_error("find", path, &error))?;
                 if is_there {
                     return Err(exists());
                 }

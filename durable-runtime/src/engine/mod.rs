@@ -41,8 +41,8 @@ use rusqlite::Connection;
 pub(crate) use catalogue::ObjectIndex;
 pub(crate) use catalogue::{Catalogue, Class as StoredClass};
 pub(crate) use check::Trial;
-pub(crate) use copies::{Copied, Copies, CopyFile, OnProgress};
 pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
+pub(crate) use copies::{Copied, Copies, CopyFile, OnProgress};
 pub(crate) use directory::Directory;
 #[cfg(test)]
 pub(crate) use files::held;

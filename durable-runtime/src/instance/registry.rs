@@ -26,8 +26,8 @@ use crate::instance::outbox::{self, Delivered, Delivery};
 use crate::instance::visit::{self, Present, Visit};
 use crate::instance::work::{self, Woken};
 use crate::node::Node;
-use crate::observe::meters::ClassMeters;
 use crate::object::MigrationInfo;
+use crate::observe::meters::ClassMeters;
 use crate::{BoxFuture, DurableObject, Result};
 
 const SHARDS: usize = 16;
@@ -113,8 +113,12 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     /// How long its objects are kept that nobody uses.
     fn expires_after(&self) -> Option<Duration>;
     /// Who the object with this id is.
-    fn identity(self: Arc<Self>, node: &Arc<Node>, id: RawId, name: Option<&Arc<str>>)
-    -> Arc<Identity>;
+    fn identity(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        name: Option<&Arc<str>>,
+    ) -> Arc<Identity>;
     /// Makes a copy the first commit of an object, durably.
     fn adopt(
         self: Arc<Self>,

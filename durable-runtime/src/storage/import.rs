@@ -164,8 +164,9 @@ impl Importer<'_> {
             connection.query_row(last, [], |row| row.get(0)).map_err(unusable)?
         } else {
             let version: i64 = read(connection, "user_version")?;
-            u32::try_from(version)
-                .map_err(|_| refused(format!("its `user_version`, {version}, is no schema version")))?
+            u32::try_from(version).map_err(|_| {
+                refused(format!("its `user_version`, {version}, is no schema version"))
+            })?
         };
         connection.execute_batch("BEGIN IMMEDIATE").map_err(unusable)?;
         copy::drop_own_tables(connection).map_err(unusable)?;
@@ -193,7 +194,10 @@ impl Importer<'_> {
             )));
         }
         if class != self.class {
-            return Err(refused(format!("it is of an object of class {class:?}, not {:?}", self.class)));
+            return Err(refused(format!(
+                "it is of an object of class {class:?}, not {:?}",
+                self.class
+            )));
         }
         Ok(())
     }
@@ -273,7 +277,10 @@ fn check_entry(entry: &Entry) -> Result<()> {
     if is_usable {
         return Ok(());
     }
-    Err(refused(format!("{} is a virtual table of a module that objects cannot use", entry.label())))
+    Err(refused(format!(
+        "{} is a virtual table of a module that objects cannot use",
+        entry.label()
+    )))
 }
 
 /// SQLite keeps the text, but for `IF NOT EXISTS`.
@@ -320,9 +327,7 @@ fn module_of(sql: &str) -> Option<String> {
 }
 
 fn read<T: rusqlite::types::FromSql>(connection: &Connection, pragma: &str) -> Result<T> {
-    connection
-        .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
-        .map_err(unusable)
+    connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0)).map_err(unusable)
 }
 
 fn refused(why: impl std::fmt::Display) -> Error {

@@ -6,12 +6,12 @@ use super::Shared;
 use super::checkpoint::Waker;
 use super::database::commit_of;
 use super::entry::Entry;
+use crate::Result;
 use crate::engine::copies::CopyFile;
 use crate::engine::journal::{Journal, Refusal};
 use crate::engine::pagestore::{Header, Stamp};
 use crate::engine::record::{Commit, Draft, Effects};
 use crate::engine::{About, ObjectKey, Receipt, Wake};
-use crate::Result;
 
 /// Makes a copy the first commit of an object: see [`Engine::adopt`](crate::engine::Engine::adopt).
 pub(super) fn adopt(
@@ -24,7 +24,8 @@ pub(super) fn adopt(
 ) -> Result<Receipt> {
     let entry = shared.entry(object)?;
     // The file of one that was deleted goes first, so that a history ends with it.
-    let is_vacated = if !entry.is_stored() && entry.lags() { checkpoints.catch_up() } else { Ok(()) };
+    let is_vacated =
+        if !entry.is_stored() && entry.lags() { checkpoints.catch_up() } else { Ok(()) };
     let adopted = adopt_entry(shared, &entry, copy, about, wake);
     if adopted.is_err() {
         shared.entries.forget_if_idle(&entry);

@@ -122,12 +122,12 @@ fn begin(
             }
         }
         None if size == 0 => {
-            return Err(Error::new(ErrorKind::NotKept, format!("nothing of {} is stored", entry.key)));
+            return Err(Error::new(
+                ErrorKind::NotKept,
+                format!("nothing of {} is stored", entry.key),
+            ));
         }
-        None => (
-            Rebuilt { size, ..Rebuilt::default() },
-            store.stamp().map_err(unreadable)?.into(),
-        ),
+        None => (Rebuilt { size, ..Rebuilt::default() }, store.stamp().map_err(unreadable)?.into()),
     };
     let shares = || if size == 0 { Ok(false) } else { shared.disk.share(&store.place(), to) };
     let is_shared = shares().map_err(|error| failed("write", to, &error))?;
@@ -163,9 +163,11 @@ impl Copying {
     pub(super) fn set_aside(&self, store: &dyn PageStore, pages: &io::Result<Vec<u32>>) {
         let progress = &mut *self.progress.lock();
         let keep = |progress: &mut Progress| {
-            let pages = pages.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+            let pages =
+                pages.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
             let mut image = [0; PAGE];
-            for number in pages.iter().filter(|number| (progress.next..=self.size).contains(number)) {
+            for number in pages.iter().filter(|number| (progress.next..=self.size).contains(number))
+            {
                 if progress.aside.insert(*number) {
                     store.read(*number, &mut image)?;
                     self.file.write_at(&image, bytes_of(number - 1))?;

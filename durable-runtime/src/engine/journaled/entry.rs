@@ -172,7 +172,8 @@ impl Entry {
                 return Err(self.exists());
             }
             if writer.unfinished.is_some() || self.lag(&state).is_some() {
-                let text = format!("the file of {}, which was deleted, cannot be removed", self.key);
+                let text =
+                    format!("the file of {}, which was deleted, cannot be removed", self.key);
                 return Err(Error::new(ErrorKind::Storage, text));
             }
             state.stamp
@@ -322,7 +323,12 @@ impl Writer {
     }
 
     /// Lets those who copy the file have pages that are about to change.
-    fn set_aside(&mut self, store: &dyn PageStore, written: &mut dyn Iterator<Item = u32>, size: u32) {
+    fn set_aside(
+        &mut self,
+        store: &dyn PageStore,
+        written: &mut dyn Iterator<Item = u32>,
+        size: u32,
+    ) {
         self.copies.retain(|copy| copy.strong_count() > 0);
         if self.copies.is_empty() {
             return;

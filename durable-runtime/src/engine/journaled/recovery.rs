@@ -169,7 +169,8 @@ impl Replayed {
     /// is never ahead of the last one.
     pub(crate) fn gap(&self, file: Stamp) -> Option<u64> {
         // Nothing stands for the file with which it begins.
-        if let Some(adopted) = self.adopted.filter(|adopted| Point::from(file) < (*adopted).into()) {
+        if let Some(adopted) = self.adopted.filter(|adopted| Point::from(file) < (*adopted).into())
+        {
             return Some(adopted.commit);
         }
         let is_next = file.commit.saturating_add(1) >= self.first.commit;
