@@ -44,8 +44,8 @@ pub struct Migration<'a> {
     version: u32,
 }
 
+#[cfg(feature = "admin")]
 impl<'a> Migration<'a> {
-    #[cfg(feature = "admin")]
     pub(super) fn new(store: &'a Store, version: u32) -> Self {
         Migration { store, version }
     }

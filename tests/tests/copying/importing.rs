@@ -11,7 +11,8 @@ use super::{Bank, folder, id, start};
 use durable::prelude::*;
 
 /// Of what any program may write: the schema after migration 1, with the version that says so.
-const FOREIGN: &str = "CREATE TABLE accounts (id INTEGER PRIMARY KEY, amount INTEGER NOT NULL, filler BLOB);
+const FOREIGN: &str =
+    "CREATE TABLE accounts (id INTEGER PRIMARY KEY, amount INTEGER NOT NULL, filler BLOB);
     INSERT INTO accounts VALUES (1, 7, NULL), (2, 35, zeroblob(9000)); PRAGMA user_version = 1";
 
 fn make(file: &Path, sql: &str) -> Connection {
@@ -69,7 +70,10 @@ async fn files_of_other_programs() {
         ("vacuumed", "PRAGMA page_size = 4096; PRAGMA auto_vacuum = FULL;"),
         ("in-form", "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;"),
         ("statistics", "CREATE TABLE more (id INTEGER PRIMARY KEY AUTOINCREMENT); ANALYZE;"),
-        ("search", "CREATE VIRTUAL TABLE texts USING fts5(text); INSERT INTO texts VALUES ('a b');"),
+        (
+            "search",
+            "CREATE VIRTUAL TABLE texts USING fts5(text); INSERT INTO texts VALUES ('a b');",
+        ),
     ] {
         let file = folder.path().join(format!("{name}.db"));
         drop(make(&file, &format!("{before}{FOREIGN}")));
@@ -165,9 +169,15 @@ async fn an_export_brings_along_nothing_that_somebody_has_put_there() {
         assert_eq!(bank.notes().await.unwrap(), ["one"], "{name}");
     }
     for (name, sql) in [
-        ("trigger-on-ours", "CREATE TRIGGER t AFTER INSERT ON _durable_kv BEGIN DELETE FROM notes; END"),
-        ("trigger-into-ours", "CREATE TRIGGER t AFTER INSERT ON notes BEGIN
-            INSERT INTO _durable_kv VALUES ('k', x''); END"),
+        (
+            "trigger-on-ours",
+            "CREATE TRIGGER t AFTER INSERT ON _durable_kv BEGIN DELETE FROM notes; END",
+        ),
+        (
+            "trigger-into-ours",
+            "CREATE TRIGGER t AFTER INSERT ON notes BEGIN
+            INSERT INTO _durable_kv VALUES ('k', x''); END",
+        ),
         ("quoted", "CREATE TRIGGER t AFTER INSERT ON notes BEGIN DELETE FROM \"_DURABLE_KV\"; END"),
         ("trigger-named", "CREATE TRIGGER _durable_t AFTER INSERT ON notes BEGIN SELECT 1; END"),
         ("view", "CREATE VIEW v AS SELECT * FROM _durable_kv"),
@@ -177,7 +187,10 @@ async fn an_export_brings_along_nothing_that_somebody_has_put_there() {
         ("index", "CREATE INDEX i ON _durable_kv (value)"),
         ("reference", "CREATE TABLE r (k REFERENCES [_durable_kv] (key) ON DELETE CASCADE)"),
         ("kv-form", "DROP TABLE _durable_kv; CREATE TABLE _durable_kv (key, value)"),
-        ("kv-virtual", "DROP TABLE _durable_kv; CREATE VIRTUAL TABLE _durable_kv USING fts5(key, value)"),
+        (
+            "kv-virtual",
+            "DROP TABLE _durable_kv; CREATE VIRTUAL TABLE _durable_kv USING fts5(key, value)",
+        ),
         ("content", "CREATE VIRTUAL TABLE f USING fts5(value, content='_durable_kv')"),
         ("module", "CREATE VIRTUAL TABLE f USING fts4(value)"),
         ("module-behind-a-name", "CREATE VIRTUAL TABLE \"f using fts5(x)\" USING fts4(value)"),

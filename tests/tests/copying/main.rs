@@ -34,7 +34,8 @@ impl Bank {
     }
 
     pub fn transfer(&mut self, ctx: &Context, from: i64, to: i64) -> Result<Bookmark> {
-        let sql = "UPDATE accounts SET amount = amount + ?2, filler = randomblob(2000) WHERE id = ?1";
+        let sql =
+            "UPDATE accounts SET amount = amount + ?2, filler = randomblob(2000) WHERE id = ?1";
         ctx.sql().execute(sql, (from, -1))?;
         ctx.sql().execute(sql, (to, 1))?;
         self.transfers += 1;
