@@ -1,5 +1,6 @@
 //! Snapshots, forks, exports and imports of objects.
 
+mod crashing;
 mod importing;
 
 use std::path::{Path, PathBuf};

@@ -271,8 +271,9 @@ fn leading_to(file: Option<Stamp>, mut all: Vec<Kept>) -> Vec<Kept> {
 fn follows(before: &Kept, next: &Kept) -> bool {
     let (first, second) = (before.place.head, next.place.head);
     if second.size == 0 {
-        // The file was not there: it was removed, or was not there before and nobody knows how far that came.
-        return first.removes || (first.size == 0 && before.interval == next.interval);
+        // The file was not there: it was removed, or was not there at the last mark, and nobody knows how far what was written
+        // since has come.
+        return first.removes || before.interval == next.interval;
     }
     point_of(second.from) <= point_of(first.to)
 }
