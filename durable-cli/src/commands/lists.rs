@@ -43,7 +43,7 @@ pub(super) async fn list(
             return Ok(Done::Well);
         }
         if out.json {
-            page.objects.iter().try_for_each(|object| Output::document(object))?;
+            page.objects.iter().try_for_each(Output::document)?;
         } else {
             found.extend(page.objects);
         }

@@ -42,11 +42,11 @@ impl Room {
     }
 
     pub fn close_later(&mut self, ctx: &Context) -> Result<()> {
-        ctx.set_alarm(After(Duration::from_secs(86_400)))
+        ctx.set_alarm(After(Duration::from_hours(24)))
     }
 
     pub fn tidy_daily(&mut self, ctx: &Context<Self>) -> Result<()> {
-        ctx.schedule("tidy", Every(Duration::from_secs(86_400)), ctx.this().tidy()).map(drop)
+        ctx.schedule("tidy", Every(Duration::from_hours(24)), ctx.this().tidy()).map(drop)
     }
 
     pub fn tidy(&mut self, ctx: &Context) -> Result<()> {
@@ -116,7 +116,7 @@ impl Bed {
 
     /// A program, which keeps a history.
     pub async fn program(&self) -> Runtime {
-        let history = Duration::from_secs(86_400);
+        let history = Duration::from_hours(24);
         let builder = Runtime::builder(self.data()).history(history).idle_limit(Duration::MAX);
         builder.register::<Room>().register::<Counter>().start().await.unwrap()
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on has failed
 #![allow(missing_docs, unreachable_pub)]
+#![allow(clippy::unnecessary_wraps, clippy::needless_pass_by_value)] // objects as people write them
 
 mod bed;
 mod commands;

@@ -22,8 +22,8 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str
 }
 
 fn request(path: &str, headers: &[(&str, &str)], body: &str) -> String {
-    let headers: String =
-        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    let headers = headers.collect::<Vec<_>>().concat();
     format!(
         "POST {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}",
         body.len()
@@ -144,7 +144,7 @@ async fn a_socket_that_a_killed_program_has_left_is_no_hindrance() {
     runtime.shutdown().await.unwrap();
     drop(std::os::unix::net::UnixListener::bind(bed.data().join(SOCKET_NAME)).unwrap());
     bed.done(&["classes"]).await;
-    let _runtime = bed.served().await;
+    let runtime = bed.served().await;
     assert_eq!(bed.json(&["classes"]).await[1]["is_registered"], true, "the program has answered");
-    drop(_runtime);
+    drop(runtime);
 }

@@ -51,7 +51,7 @@ async fn objects_of_a_class_that_the_program_lacks_are_open_to_operators() {
     let runtime = bed.program().await;
     fill(&runtime).await.unwrap();
     runtime.shutdown().await.unwrap();
-    let history = Duration::from_secs(86_400);
+    let history = Duration::from_hours(24);
     let runtime =
         Runtime::builder(bed.data()).history(history).register::<Counter>().start().await.unwrap();
     durable::admin::serve(&runtime).start().await.unwrap();
