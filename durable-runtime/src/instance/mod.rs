@@ -463,13 +463,6 @@ impl<T: DurableObject> Live<T> {
         self.instance.is_some() && !self.session.is_over()
     }
 
-    /// Counts a turn.
-    fn count_turn(&self) {
-        let turns = &self.ctx.object().turns;
-        // Not an addition in one step: nobody else writes it.
-        turns.store(turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-
     /// Takes note of how much memory its database takes now.
     fn weigh(&mut self) {
         let bytes = self.ctx.store().memory_bytes();
