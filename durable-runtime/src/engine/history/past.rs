@@ -251,18 +251,25 @@ fn leading_to(file: Option<Stamp>, mut all: Vec<Kept>) -> Vec<Kept> {
     }
     let first = (1..all.len()).rev().find(|next| !follows(&all[next - 1], &all[*next]));
     let mut chain = all.split_off(first.unwrap_or(0));
-    let mut before: Option<Kept> = None;
+    let (mut before, mut made): (Option<Kept>, Option<Kept>) = (None, None);
     for kept in &mut chain {
         let head = kept.place.head;
         kept.since = match before {
             _ if head.size > 0 => point_of(head.from),
-            Some(before) if before.place.head.size == 0 && before.interval == kept.interval => {
-                before.since
+            // It says again that there was no file at the last mark.
+            Some(before)
+                if !before.place.head.removes
+                    && made.is_some_and(|made| made.interval == kept.interval) =>
+            {
+                made.map_or(Point::default(), |made| made.since)
             }
             Some(before) => point_of(before.place.head.to),
             None => Point::default(),
         };
         before = Some(*kept);
+        if head.size == 0 {
+            made = before;
+        }
     }
     chain
 }
