@@ -18,6 +18,7 @@ use crate::instance::adopt::Adoption;
 use crate::instance::registry::AnyClass;
 use crate::instance::turn::in_a_turn;
 use crate::node::Node;
+use crate::object::MigrationInfo;
 use crate::storage::{Importer, become_new, millis};
 use crate::trial::try_guarded;
 use crate::{Error, ErrorKind, Result};
@@ -45,9 +46,10 @@ pub(crate) struct Source {
 
 /// What a copy is to become.
 pub(crate) struct Target {
-    pub(crate) class: Arc<dyn AnyClass>,
-    pub(crate) id: RawId,
-    pub(crate) name: Option<Arc<str>>,
+    key: ObjectKey,
+    name: Option<Arc<str>>,
+    /// Nothing where the program does not have the class.
+    class: Option<Arc<dyn AnyClass>>,
 }
 
 /// A copy that is kept.
@@ -68,12 +70,46 @@ impl Source {
 }
 
 impl Target {
-    fn key(&self) -> ObjectKey {
-        ObjectKey { class: self.class.key().into(), id: self.id }
+    /// An object of a class of the program's.
+    pub(crate) fn new(class: Arc<dyn AnyClass>, id: RawId, name: Option<Arc<str>>) -> Target {
+        let key = ObjectKey { class: class.key().into(), id };
+        Target { key, name, class: Some(class) }
+    }
+
+    /// An object of a class that the program does not have.
+    #[cfg(feature = "admin")]
+    pub(crate) fn of_stranger(key: ObjectKey, name: Option<Arc<str>>) -> Target {
+        Target { key, name, class: None }
     }
 
     fn identity(&self, node: &Arc<Node>) -> Arc<Identity> {
-        Arc::clone(&self.class).identity(node, self.id, self.name.as_ref())
+        if let Some(class) = &self.class {
+            return Arc::clone(class).identity(node, self.key.id, self.name.as_ref());
+        }
+        let identity = Identity::new(Arc::clone(&self.key.class), self.key.id);
+        if let Some(name) = &self.name {
+            let _ = identity.name.set(Arc::clone(name));
+        }
+        Arc::new(identity)
+    }
+
+    /// The history of its schema, as far as that is known.
+    fn schema(&self) -> &'static [MigrationInfo] {
+        self.class.as_ref().map_or(&[], |class| class.migrations())
+    }
+
+    /// Makes a copy its first commit, durably.
+    async fn adopt(self, node: &Arc<Node>, adoption: Adoption) -> Result<()> {
+        if let Some(class) = self.class {
+            return class.adopt(node, self.key.id, adoption).await;
+        }
+        let keeper = Arc::clone(node);
+        let adopt = move |engine: &dyn Engine| {
+            let _alone = keeper.keep_strangers();
+            let Adoption { copy, about, wake } = adoption;
+            engine.adopt(&self.key, copy, about, wake).map(drop)
+        };
+        node.read(adopt).await
     }
 }
 
@@ -166,7 +202,7 @@ pub(crate) async fn fork_snapshot(
 
 /// Makes an object of a SQLite file.
 pub(crate) async fn import(node: &Arc<Node>, path: PathBuf, target: Target) -> Result<()> {
-    let (class, schema) = (target.key().class, target.class.migrations());
+    let (class, schema) = (Arc::clone(&target.key.class), target.schema());
     let now = node.settings.time.now_or_system();
     let bytes_max = node.settings.limits.database_bytes;
     let copy = move |engine: &dyn Engine| {
@@ -200,8 +236,9 @@ async fn make(
     copy: impl FnOnce(&dyn Engine) -> Result<CopyFile> + Send + 'static,
 ) -> Result<()> {
     check_outside_of_turns()?;
-    let (identity, key) = (target.identity(node), target.key());
-    let (schema, expires_after) = (target.class.migrations(), target.class.expires_after());
+    let (identity, key) = (target.identity(node), target.key.clone());
+    let expires_after = target.class.as_ref().and_then(|class| class.expires_after());
+    let schema = target.schema();
     let now_ms = millis(node.settings.time.now_or_system());
     let prepare = move |engine: &dyn Engine| {
         if engine.exists(&key)? {
@@ -222,7 +259,7 @@ async fn make(
         Ok(Adoption { copy, about, wake })
     };
     let adoption = node.read(prepare).await?;
-    target.class.adopt(node, target.id, adoption).await
+    target.adopt(node, adoption).await
 }
 
 /// For statements of ours on a copy.

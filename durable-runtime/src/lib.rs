@@ -6,6 +6,8 @@
 //! never user types.
 
 mod activity;
+#[cfg(feature = "admin")]
+pub mod admin;
 mod alarm;
 mod body;
 mod bookmark;

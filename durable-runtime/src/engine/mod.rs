@@ -49,6 +49,8 @@ pub(crate) use files::held;
 #[cfg(feature = "testing")]
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};
+#[cfg(feature = "admin")]
+pub(crate) use history::Moments;
 pub(crate) use history::{HistoryLimits, Point};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
 pub(crate) use listing::{Known, Listed, Order, Place};
@@ -320,6 +322,16 @@ pub(crate) trait Database: Send {
     /// [`ErrorKind::NotKept`] when the object did not exist then, or that is not kept.
     fn commit_at(&self, time_ms: i64) -> Result<Point> {
         let _ = time_ms;
+        Err(no_history())
+    }
+
+    /// So many of the object's last commits that it can be restored to, and the first of all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotKept`] when no history is kept.
+    #[cfg(feature = "admin")]
+    fn moments(&self, count: usize) -> Result<Moments> {
+        let _ = count;
         Err(no_history())
     }
 

@@ -64,6 +64,7 @@ impl<T: DurableObject> Live<T> {
         let existed = self.ctx.store_mut().delete().map_err(CallError::StorageFailed)?;
         let receipt = self.ctx.store().receipt();
         dispose(self.instance.take());
+        self.ctx.object().set_resident(false);
         self.ctx.object().deleted();
         let identity = self.ctx.identity();
         match cause {

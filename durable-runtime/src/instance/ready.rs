@@ -84,6 +84,7 @@ impl<T: DurableObject> Live<T> {
             Ok(Ok(instance)) => match self.commit() {
                 Ok(()) => {
                     self.instance = Some(instance);
+                    self.ctx.object().set_resident(true);
                     return Ok(());
                 }
                 Err(failure) => {

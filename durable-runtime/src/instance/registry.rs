@@ -13,11 +13,17 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
+#[cfg(feature = "admin")]
+use crate::call::Failure;
 use crate::id::{Identity, RawId};
 use crate::instance::Object;
 use crate::instance::adopt::{self, Adoption};
+#[cfg(feature = "admin")]
+use crate::instance::delete;
 use crate::instance::idle::{self, Verdict};
 use crate::instance::outbox::{self, Delivered, Delivery};
+#[cfg(feature = "admin")]
+use crate::instance::visit::{self, Present, Visit};
 use crate::instance::work::{self, Woken};
 use crate::node::Node;
 use crate::object::MigrationInfo;
@@ -133,6 +139,29 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     /// Evicts all objects that nothing needs; `false` if there are others.
     #[cfg(feature = "testing")]
     fn evict_all(&self) -> bool;
+    /// Lets an operator do something with the storage of an object.
+    #[cfg(feature = "admin")]
+    fn visit(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        visit: Visit,
+    ) -> BoxFuture<Result<(), Failure>>;
+    /// Deletes what an object has stored; gives whether there was anything.
+    #[cfg(feature = "admin")]
+    fn delete(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Result<bool, Failure>>;
+    /// Drops an object's instance, unless it is at work; whether it has none now.
+    #[cfg(feature = "admin")]
+    fn evict(&self, id: RawId) -> bool;
+    /// The objects that are in memory, or were lately.
+    #[cfg(feature = "admin")]
+    fn present(&self) -> Vec<Present>;
+    /// The same of one object.
+    #[cfg(feature = "admin")]
+    fn present_one(&self, id: RawId) -> Option<Present>;
+    /// When an object was last in use, if it is in memory or was lately.
+    #[cfg(feature = "admin")]
+    fn last_use_of(&self, id: RawId, now: SystemTime) -> Option<SystemTime>;
 }
 
 impl<T: DurableObject> AnyClass for Class<T> {
@@ -207,6 +236,43 @@ impl<T: DurableObject> AnyClass for Class<T> {
     #[cfg(feature = "testing")]
     fn evict_all(&self) -> bool {
         self.objects().iter().filter(|object| !object.evict()).count() == 0
+    }
+
+    #[cfg(feature = "admin")]
+    fn visit(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        visit: Visit,
+    ) -> BoxFuture<Result<(), Failure>> {
+        Box::pin(visit::visit(self.object(node, id, None), visit))
+    }
+
+    #[cfg(feature = "admin")]
+    fn delete(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Result<bool, Failure>> {
+        Box::pin(delete::delete(self.object(node, id, None)))
+    }
+
+    #[cfg(feature = "admin")]
+    fn evict(&self, id: RawId) -> bool {
+        let object = self.shard(id).lock().get(&id).and_then(Weak::upgrade);
+        object.is_none_or(Resident::evict)
+    }
+
+    #[cfg(feature = "admin")]
+    fn present(&self) -> Vec<Present> {
+        self.objects().iter().map(|object| object.present()).collect()
+    }
+
+    #[cfg(feature = "admin")]
+    fn present_one(&self, id: RawId) -> Option<Present> {
+        let object = self.shard(id).lock().get(&id).and_then(Weak::upgrade);
+        object.map(|object| object.present())
+    }
+
+    #[cfg(feature = "admin")]
+    fn last_use_of(&self, id: RawId, now: SystemTime) -> Option<SystemTime> {
+        self.last_use(id, now)
     }
 }
 

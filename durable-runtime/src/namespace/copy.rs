@@ -127,7 +127,7 @@ impl<T: DurableObject> Namespace<T> {
     fn target(&self, id: &ObjectId<T>) -> Result<Target> {
         self.check(id)?;
         let class = Arc::clone(self.class()?);
-        Ok(Target { class, id: id.raw(), name: id.shared_name().cloned() })
+        Ok(Target::new(class, id.raw(), id.shared_name().cloned()))
     }
 }
 

@@ -116,7 +116,8 @@ impl Store {
         };
         let Some(point) = point else { return Ok(()) };
         self.close();
-        let (known, class, id) = (self.schema.len(), &self.identity.class, self.identity.id);
+        let known = if self.is_strange { usize::MAX } else { self.schema.len() };
+        let (class, id) = (&self.identity.class, self.identity.id);
         let mut skipped = Skipped::default();
         let restored = {
             let _ours = self.guard.lift();

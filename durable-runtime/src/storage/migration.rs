@@ -44,6 +44,13 @@ pub struct Migration<'a> {
     version: u32,
 }
 
+#[cfg(feature = "admin")]
+impl<'a> Migration<'a> {
+    pub(super) fn new(store: &'a Store, version: u32) -> Self {
+        Migration { store, version }
+    }
+}
+
 impl Migration<'_> {
     /// The schema version that this migration leads to.
     pub fn version(&self) -> u32 {
@@ -245,7 +252,7 @@ impl Store {
         })
     }
 
-    fn record(&self, info: &MigrationInfo, now: SystemTime) -> Result<()> {
+    pub(super) fn record(&self, info: &MigrationInfo, now: SystemTime) -> Result<()> {
         let connection = self.enter()?;
         let _ours = self.guard.lift();
         let write = || {
@@ -386,7 +393,7 @@ pub(super) fn orphan(connection: &rusqlite::Connection) -> rusqlite::Result<Opti
     Ok(Some(format!("{place} refers to a row of table `{parent}` that does not exist")))
 }
 
-fn failed(info: &MigrationInfo, error: &Error) -> Error {
+pub(super) fn failed(info: &MigrationInfo, error: &Error) -> Error {
     failure(format_args!("migration {} `{}` failed: {error}", info.number, info.name))
 }
 

@@ -28,6 +28,8 @@ mod sql;
 pub(crate) mod timers;
 mod transaction;
 mod value;
+#[cfg(feature = "admin")]
+pub(crate) mod visit;
 mod work;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -70,6 +72,8 @@ pub(crate) struct Store {
     engine: Arc<dyn Engine>,
     identity: Arc<Identity>,
     schema: &'static [MigrationInfo],
+    /// Whether the program has no such class, so that nobody knows what its schema is to be.
+    is_strange: bool,
     guard: Arc<Guard>,
     deadline: Arc<Deadline>,
     /// Whether the connection has the functions that not every object needs.
@@ -143,6 +147,7 @@ impl Store {
             engine,
             identity,
             schema,
+            is_strange: false,
             guard: Arc::default(),
             deadline: Arc::new(Deadline::new(limits)),
             functions: Cell::new(false),

@@ -59,6 +59,8 @@ pub(crate) use self::compact::Compactor;
 use self::compact::Signal;
 pub(crate) use self::file::Reach;
 use self::file::{Archive, Form, Head, Kind, Place, Writer};
+#[cfg(feature = "admin")]
+pub(crate) use self::past::Moments;
 pub(crate) use self::past::Rebuilt;
 use super::directory::io_error;
 use super::files::Disk;
@@ -101,6 +103,9 @@ pub(crate) struct HistoryLimits {
 impl HistoryLimits {
     /// No history.
     pub(crate) const OFF: HistoryLimits = HistoryLimits { keep_ms: 0, bytes: 0 };
+
+    /// Nothing is ever removed.
+    pub(crate) const ALL: HistoryLimits = HistoryLimits { keep_ms: i64::MAX, bytes: u64::MAX };
 }
 
 impl Default for HistoryLimits {

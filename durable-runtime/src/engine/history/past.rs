@@ -3,10 +3,15 @@
 //! A state is rebuilt from the last write-back before it: its file then, from the pages that later write-backs have kept and, for
 //! pages that none has touched, the file as it is now; and upon it the commits from there on.
 
+#[cfg(feature = "admin")]
+mod moments;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "admin")]
+pub(crate) use self::moments::Moments;
 use super::file::{Archive, Kind, Place, Reader};
 use super::{Found, History, Point};
 use crate::engine::overlay::{Image, MIGRATION_BYTES_MAX, PAGE, Page};
@@ -371,7 +376,7 @@ impl Past {
     }
 
     fn find(&self, time_ms: i64) -> Result<Point> {
-        let moments = self.moments();
+        let moments = self.known_moments();
         let later = moments.partition_point(|moment| moment.stamp.time_ms <= time_ms);
         let Some(last) = later.checked_sub(1).and_then(|last| moments.get(last)) else {
             return Err(self.too_early(time_ms));
@@ -396,7 +401,7 @@ impl Past {
     }
 
     /// All commits of which anything is known, in order.
-    fn moments(&self) -> Vec<Moment> {
+    fn known_moments(&self) -> Vec<Moment> {
         let mut moments = Vec::new();
         for step in &self.commits {
             moments.push(Moment { stamp: step.stamp, exists: !step.deletes() });
