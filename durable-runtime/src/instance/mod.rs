@@ -23,10 +23,12 @@ pub(crate) mod outbox;
 pub(crate) mod pace;
 mod ready;
 pub(crate) mod registry;
+mod restore;
 pub(crate) mod session;
 pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod turn;
+pub(crate) mod visit;
 pub(crate) mod watch;
 pub(crate) mod work;
 
@@ -44,7 +46,7 @@ pub(crate) use crate::observe::events;
 use crate::observe::meters::{ClassMeters, ResidentMeter};
 use crate::socket::Sockets;
 use crate::storage::alarm::time_of;
-use crate::storage::millis;
+use crate::storage::{Store, millis};
 use crate::{Context, DurableObject};
 
 use events::event;
@@ -443,6 +445,10 @@ impl<T: DurableObject> Live<T> {
     /// Whether there is an instance that may be used.
     pub(crate) fn is_ready(&self) -> bool {
         self.instance.is_some() && !self.session.is_over()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.ctx.store()
     }
 
     /// Takes note of how much memory its database takes now.

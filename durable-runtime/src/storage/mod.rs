@@ -38,6 +38,7 @@ use rusqlite::Connection;
 pub use alarm::FailedAlarm;
 pub use cursor::Cursor;
 pub use dead_letters::DeadLetter;
+pub(crate) use history::Wish;
 pub use kv::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use kv::{Kv, KvKeys, KvList, KvRange};
 pub(crate) use kv::{read_message, write_message};
@@ -91,8 +92,6 @@ pub(crate) struct Store {
     wishes_restore: bool,
     /// Whether a turn has wished for an earlier state, since the database is open.
     wished: Cell<bool>,
-    /// How the last such wish ended.
-    restored: Cell<Option<Result<()>>>,
 }
 
 /// The state of the turn that runs.
@@ -153,7 +152,6 @@ impl Store {
             found: RefCell::new(Receipt::durable()),
             wishes_restore: false,
             wished: Cell::new(false),
-            restored: Cell::new(None),
         }
     }
 
@@ -188,7 +186,8 @@ impl Store {
         if !self.schema.is_empty() || self.engine.exists(&self.key())? {
             let mut history = self.load_meta()?;
             if self.wishes_restore {
-                self.fulfil_wish(millis(now))?;
+                // If it is refused, the object goes on as it is.
+                self.fulfil_wish(millis(now)).map(drop)?;
                 history = self.load_meta()?;
             }
             self.migrate(history, now, runs)?;

@@ -1,10 +1,13 @@
 //! Version 1: an address book is a list of lines, and a diary has what was added by whom.
-#![allow(unreachable_pub, reason = "a program has no outside, but the methods of objects are `pub`")]
+#![allow(
+    unreachable_pub,
+    reason = "a program has no outside, but the methods of objects are `pub`"
+)]
 
 use std::process::ExitCode;
 
-use durable::prelude::*;
 use durable::Builder;
+use durable::prelude::*;
 use versions::Version;
 
 /// The address book of one person.

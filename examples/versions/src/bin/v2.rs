@@ -2,7 +2,10 @@
 //!
 //! Migration 2 takes each line apart, which SQL alone could not do. It is strict: where a line has no address, it fails, that
 //! book stays as it is, and whoever asks for it is told why. Everybody else's book works.
-#![allow(unreachable_pub, reason = "a program has no outside, but the methods of objects are `pub`")]
+#![allow(
+    unreachable_pub,
+    reason = "a program has no outside, but the methods of objects are `pub`"
+)]
 
 use std::process::ExitCode;
 

@@ -3,12 +3,15 @@
 //! A migration that objects have had is never edited: that would be refused by each of them. But migration 2 calls a
 //! function, and that may learn: the books on which version 2 has failed are brought up by this one. Everybody else has had
 //! it, and is not concerned.
-#![allow(unreachable_pub, reason = "a program has no outside, but the methods of objects are `pub`")]
+#![allow(
+    unreachable_pub,
+    reason = "a program has no outside, but the methods of objects are `pub`"
+)]
 
 use std::process::ExitCode;
 
-use durable::prelude::*;
 use durable::Builder;
+use durable::prelude::*;
 use versions::Version;
 
 /// The address book of one person. `Contacts` was its name up to version 2, and under that its objects are stored.
