@@ -54,17 +54,13 @@ impl<T: DurableObject> Live<T> {
             event!(error, identity, reason = %failure, "an object could not be opened");
         }
         self.ctx.reset_store();
-        Err(self.naming(failure))
-    }
-
-    /// The failure as callers are told it, with the object's name. The log has that in fields of its own.
-    fn naming(&self, failure: Failure) -> Failure {
-        match failure {
+        // The log has the object in fields of its own.
+        Err(match failure {
             CallError::Activation(error) => {
                 CallError::Activation(error.context(self.ctx.object().label()))
             }
             failure => failure,
-        }
+        })
     }
 
     /// Runs the constructor, as a turn.
@@ -111,7 +107,7 @@ impl<T: DurableObject> Live<T> {
             }
         };
         event!(error, self.ctx.identity(), reason = %failure, "an object could not be constructed");
-        Err(self.naming(failure))
+        Err(failure)
     }
 }
 

@@ -1,6 +1,6 @@
 //! An address book for each person, in three versions of one program that share a data directory.
 //!
-//! Read [`v1`](../../src/versions/v1.rs.html), `v2` and `v3` in `src/bin`, in this order: each is the whole program of its time,
+//! Read `v1`, `v2` and `v3` in `src/bin`, in this order: each is the whole program of its time,
 //! and its documentation says what is new. Here is only what none of them changes, the command line.
 //!
 //! What is promised when versions meet each other's data, and tried in `tests/versions.rs`:
