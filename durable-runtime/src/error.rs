@@ -108,6 +108,8 @@ pub enum ErrorKind {
     Incompatible,
     /// Made by user code with [`Error::other`].
     Other,
+    /// Something that is to be made is there already: an object that a copy was to become, or a file.
+    Exists,
 }
 
 impl Error {

@@ -1,5 +1,6 @@
 //! All objects of one class.
 
+mod copy;
 mod delete;
 mod history;
 mod list;
@@ -18,6 +19,7 @@ use crate::{
     Context, DurableObject, Error, ErrorKind, Jurisdiction, LocationHint, ObjectId, Result,
 };
 
+pub use copy::{Export, Exported, Fork, Snapshot, TakeSnapshot};
 pub use list::{LIST_LIMIT, List, ObjectInfo, Page};
 
 /// The objects of class `T`: makes ids and stubs. Nothing is opened or created before a call.

@@ -9,6 +9,7 @@
 
 mod catalogue;
 mod check;
+mod copies;
 mod directory;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -41,6 +42,7 @@ pub(crate) use catalogue::ObjectIndex;
 pub(crate) use catalogue::{Catalogue, Class as StoredClass};
 pub(crate) use check::Trial;
 pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
+pub(crate) use copies::{Copied, Copies, CopyFile, OnProgress};
 pub(crate) use directory::Directory;
 #[cfg(test)]
 pub(crate) use files::held;
@@ -209,6 +211,45 @@ pub(crate) trait Engine: Send + Sync + 'static {
         let _ = (object, time_ms);
     }
 
+    /// The copies of databases in this directory.
+    ///
+    /// # Errors
+    /// When this engine makes none.
+    fn copies(&self) -> Result<Arc<Copies>> {
+        Err(no_copies())
+    }
+
+    /// Copies an object as it is now, or as it was after a commit, to a file that is not there yet. The object need not be open, and goes on
+    /// if it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotKept`] when the object does not exist, or that commit is not kept; and when the disk fails.
+    fn copy(
+        &self,
+        object: &ObjectKey,
+        point: Option<Point>,
+        to: &CopyFile,
+        progress: OnProgress<'_>,
+    ) -> Result<Copied> {
+        let _ = (object, point, to, progress);
+        Err(no_copies())
+    }
+
+    /// Makes a copy the first commit of an object that does not exist and that nobody has open.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exists`] when it exists, and when it cannot be logged; then nothing has happened.
+    fn adopt(
+        &self,
+        object: &ObjectKey,
+        copy: CopyFile,
+        about: About,
+        wake: Wake,
+    ) -> Result<Receipt> {
+        let _ = (object, copy, about, wake);
+        Err(no_copies())
+    }
+
     /// The objects of a class in which work was given up, in the order of their ids.
     ///
     /// # Errors
@@ -221,6 +262,10 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
 /// What is done to a database that was restored, before that is committed. It may refuse.
 pub(crate) type Amend<'a> = &'a mut dyn FnMut(&Connection) -> Result<()>;
+
+fn no_copies() -> Error {
+    Error::new(ErrorKind::Refused, "objects that are not stored cannot be copied")
+}
 
 fn no_history() -> Error {
     Error::new(

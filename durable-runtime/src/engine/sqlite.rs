@@ -13,7 +13,7 @@ use crate::{Constraint, Error, ErrorKind, Result};
 pub(crate) const OURS: &str = "/*durable*/";
 
 /// Stands in the header of every object's file. A promise: tools recognise the files by it.
-pub(super) const APPLICATION_ID: u32 = 0x4472_626c;
+pub(crate) const APPLICATION_ID: u32 = 0x4472_626c;
 
 pub(crate) const PAGE_BYTES: u64 = 4_096;
 

@@ -251,6 +251,15 @@ impl<J, L> Mailbox<J, L> {
         if self.gates.is_empty() { self.take_seat() } else { None }
     }
 
+    /// Takes the seat of an object that has no instance, to make none; [`vacate`](Self::vacate) follows.
+    pub(crate) fn take_vacant(&mut self) -> bool {
+        let is_vacant = matches!(self.seat, Seat::Cold) && !self.has_next();
+        if is_vacant {
+            self.seat = Seat::Taken;
+        }
+        is_vacant
+    }
+
     /// Whether somebody runs and nobody waits: the object may be free in a moment.
     pub(crate) fn is_about_to_rest(&self) -> bool {
         self.jobs.is_empty() && self.gates.is_empty() && matches!(self.seat, Seat::Taken)

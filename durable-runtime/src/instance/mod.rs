@@ -9,6 +9,7 @@
 //! - After a reset nothing of before goes on: no turn commits, no handler is polled, nobody waits, and
 //!   no socket stays connected.
 
+pub(crate) mod adopt;
 pub(crate) mod alarm;
 pub(crate) mod chain;
 pub(crate) mod delete;

@@ -15,12 +15,14 @@ use tokio::task::AbortHandle;
 
 use crate::id::{Identity, RawId};
 use crate::instance::Object;
+use crate::instance::adopt::{self, Adoption};
 use crate::instance::idle::{self, Verdict};
 use crate::instance::outbox::{self, Delivered, Delivery};
 use crate::instance::work::{self, Woken};
 use crate::node::Node;
+use crate::object::MigrationInfo;
 use crate::observe::meters::ClassMeters;
-use crate::{BoxFuture, DurableObject};
+use crate::{BoxFuture, DurableObject, Result};
 
 const SHARDS: usize = 16;
 
@@ -100,6 +102,24 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken>;
     /// Gives messages to an object.
     fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered>;
+    /// The history of its schema.
+    fn migrations(&self) -> &'static [MigrationInfo];
+    /// How long its objects are kept that nobody uses.
+    fn expires_after(&self) -> Option<Duration>;
+    /// Who the object with this id is.
+    fn identity(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        name: Option<&Arc<str>>,
+    ) -> Arc<Identity>;
+    /// Makes a copy the first commit of an object, durably.
+    fn adopt(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        adoption: Adoption,
+    ) -> BoxFuture<Result<()>>;
     /// Who the object at this address is.
     fn identity_at(&self, address: usize) -> Option<Arc<Identity>>;
     /// Whether somebody runs in any object.
@@ -131,6 +151,32 @@ impl<T: DurableObject> AnyClass for Class<T> {
     fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered> {
         let object = self.object(node, delivery.receiver.id, delivery.name.as_ref());
         Box::pin(outbox::deliver(object, delivery))
+    }
+
+    fn migrations(&self) -> &'static [MigrationInfo] {
+        T::MIGRATIONS
+    }
+
+    fn expires_after(&self) -> Option<Duration> {
+        T::EXPIRES_AFTER
+    }
+
+    fn identity(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        name: Option<&Arc<str>>,
+    ) -> Arc<Identity> {
+        Arc::clone(self.object(node, id, name).identity())
+    }
+
+    fn adopt(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        adoption: Adoption,
+    ) -> BoxFuture<Result<()>> {
+        Box::pin(adopt::adopt(self.object(node, id, None), adoption))
     }
 
     fn identity_at(&self, address: usize) -> Option<Arc<Identity>> {

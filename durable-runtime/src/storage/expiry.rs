@@ -152,6 +152,14 @@ impl Store {
     }
 }
 
+/// Gives a database that begins now its row.
+pub(super) fn lend(connection: &Connection, now: i64, time: Duration) -> rusqlite::Result<()> {
+    let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let lease = Lease::after(now, time);
+    connection.execute_batch(CREATE)?;
+    connection.execute(SET, (lease.used, lease.due)).map(|_| ())
+}
+
 fn read(connection: &Connection) -> rusqlite::Result<Option<Lease>> {
     let mut read = connection.prepare_cached(READ)?;
     let row = read.query_row([], |row| Ok(Lease { used: row.get(0)?, due: row.get(1)? }));

@@ -20,7 +20,7 @@ use crate::object::MigrationInfo;
 use crate::rpc::Access;
 use crate::{Error, ErrorKind, Result};
 
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS _durable_migrations (version INTEGER PRIMARY KEY, \
+pub(super) const CREATE: &str = "CREATE TABLE IF NOT EXISTS _durable_migrations (version INTEGER PRIMARY KEY, \
     name TEXT NOT NULL, checksum INTEGER NOT NULL, applied_at INTEGER NOT NULL) STRICT";
 const INSERT: &str =
     "INSERT INTO _durable_migrations (version, name, checksum, applied_at) VALUES (?1, ?2, ?3, ?4)";
@@ -334,6 +334,37 @@ impl Store {
         let set = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, enforce);
         set.map(|_| ()).map_err(sqlite::error)
     }
+}
+
+/// Writes down that a database has had the first migrations, although they did not run here.
+///
+/// # Errors
+/// [`ErrorKind::Migration`] when there are not so many.
+pub(super) fn record_as_applied(
+    connection: &rusqlite::Connection,
+    schema: &[MigrationInfo],
+    version: u32,
+    now_ms: i64,
+) -> Result<()> {
+    let known = schema.len();
+    let applied = usize::try_from(version).ok().and_then(|version| schema.get(..version));
+    let Some(applied) = applied else {
+        return Err(failure(format_args!(
+            "its `user_version` says schema version {version}, and this program knows versions up to {known}: \
+             run the newer program"
+        )));
+    };
+    if applied.is_empty() {
+        return Ok(());
+    }
+    connection.execute_batch(CREATE).map_err(sqlite::error)?;
+    for info in applied {
+        let checksum = stored_checksum(info).cast_signed();
+        connection
+            .execute(INSERT, (info.number, info.name, checksum, now_ms))
+            .map_err(sqlite::error)?;
+    }
+    Ok(())
 }
 
 fn history(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(i64, String, i64)>> {

@@ -6,6 +6,7 @@
 
 pub(crate) mod alarm;
 mod buffer;
+mod copy;
 mod cursor;
 mod dead_letters;
 mod delete;
@@ -13,6 +14,7 @@ mod expiry;
 mod functions;
 mod guard;
 mod history;
+mod import;
 pub(crate) mod inbox;
 mod kv;
 mod limits;
@@ -36,9 +38,11 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 
 pub use alarm::FailedAlarm;
+pub(crate) use copy::become_new;
 pub use cursor::Cursor;
 pub use dead_letters::DeadLetter;
 pub(crate) use history::Wish;
+pub(crate) use import::Importer;
 pub use kv::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use kv::{Kv, KvKeys, KvList, KvRange};
 pub(crate) use kv::{read_message, write_message};

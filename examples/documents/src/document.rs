@@ -20,12 +20,14 @@ impl Document {
 
     /// Replaces the text, and gives the number of this version.
     ///
-    /// The bookmark is of the state after this turn. It is sent to another object, since this one is going to forget, when it goes back,
-    /// what came later. The edit and its note are one commit: there is never one without the other.
+    /// The bookmarks are of the states before and after this turn. They are sent to another object, since this one is going to forget, when
+    /// it goes back, what came later. The edit and its note are one commit: there is never one without the other.
     pub fn write(&mut self, ctx: &Context, text: &str) -> Result<u32> {
+        // Of a new document there is no state before.
+        let before = ctx.current_bookmark().ok();
         let edit = "UPDATE document SET version = version + 1, text = ? RETURNING version";
         let version = ctx.sql().query_one(edit, [text])?;
-        ctx.send(versions(ctx).keep(version, ctx.current_bookmark()?, text))?;
+        ctx.send(versions(ctx).keep(version, before, ctx.current_bookmark()?, text))?;
         Ok(version)
     }
 
@@ -37,7 +39,7 @@ impl Document {
     /// Begins the list of versions of a document that was made as a copy.
     pub fn begin(&mut self, ctx: &Context) -> Result<()> {
         let (version, text) = self.read(ctx)?;
-        ctx.send(versions(ctx).keep(version, ctx.current_bookmark()?, &text))
+        ctx.send(versions(ctx).keep(version, None, ctx.current_bookmark()?, &text))
     }
 
     /// Whether the list of versions has all that was sent to it.

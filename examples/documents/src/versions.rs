@@ -28,19 +28,27 @@ impl Versions {
 
     /// A version was written. Those that it was written instead of, after they were undone, cannot be redone any more.
     ///
+    /// Where the document was `before`, the version before was until now. Its own bookmark may be older than the history: then this one is not,
+    /// and an edit can be undone for as long as the history goes back, however old is what it has changed.
+    ///
     /// When a document goes back to a version, its note goes out again, as all messages do that were on their way then. It is
     /// not applied again here, or it would forget all later versions: the runtime sees to that.
     pub fn keep(
         &mut self,
         ctx: &Context,
         number: u32,
-        bookmark: Bookmark,
+        before: Option<Bookmark>,
+        after: Bookmark,
         text: &str,
     ) -> Result<()> {
         let title = text.lines().next().unwrap_or_default();
         ctx.sql().execute("DELETE FROM versions WHERE number >= ?", [number])?;
+        if let Some(before) = before {
+            let renew = "UPDATE versions SET bookmark = ? WHERE number = ?";
+            ctx.sql().execute(renew, (before.to_string(), number - 1))?;
+        }
         let insert = "INSERT INTO versions VALUES (?, ?, ?)";
-        ctx.sql().execute(insert, (number, bookmark.to_string(), title)).map(drop)
+        ctx.sql().execute(insert, (number, after.to_string(), title)).map(drop)
     }
 
     /// The version with this number, if there is one.

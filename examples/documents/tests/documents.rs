@@ -60,7 +60,7 @@ fn what_was_written_before_a_kill_can_be_undone_and_redone() {
             writeln!(input, "line of round {round}").unwrap();
         }
         let output = BufReader::new(child.stdout.take().unwrap());
-        let line = output.lines().nth(3 * round).unwrap().unwrap();
+        let line = output.lines().nth(2 * round + 1).unwrap().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         let version: u32 = line.rsplit(' ').next().unwrap().parse().unwrap();

@@ -109,8 +109,7 @@ impl Engine for Trial {
                 .map_err(|(_, text)| Error::new(ErrorKind::Storage, text))?;
             Arc::new(ObjectFile::with_overlay(&found.examiner.vfs, Arc::new(store), overlay))
         };
-        let connection = open_connection(&file, &configure)?;
-        Ok(Box::new(TrialDatabase { connection, file }))
+        Ok(Box::new(TrialDatabase::open(file, &configure)?))
     }
 
     fn exists(&self, _: &ObjectKey) -> Result<bool> {
@@ -126,10 +125,19 @@ impl Engine for Trial {
     }
 }
 
-struct TrialDatabase {
+/// A database of which the file stays as it is.
+pub(crate) struct TrialDatabase {
     // The connection is closed first.
     connection: ObjectConnection,
     file: Arc<ObjectFile>,
+}
+
+impl TrialDatabase {
+    /// # Errors
+    /// When its pages cannot be read or are damaged.
+    pub(crate) fn open(file: Arc<ObjectFile>, configure: &Configure) -> Result<TrialDatabase> {
+        Ok(TrialDatabase { connection: open_connection(&file, configure)?, file })
+    }
 }
 
 impl Database for TrialDatabase {

@@ -362,10 +362,17 @@ impl History {
                 Kind::Commits => {}
             })?;
         }
-        let mut unmarked = HashMap::new();
+        let (mut unmarked, mut removed) = (HashMap::new(), HashMap::new());
         for (index, place) in entries {
             let Some(body) = archives[index].body(&place)? else { continue };
-            let Head { id, from, size, .. } = place.head;
+            let Head { id, from, to, size, removes, .. } = place.head;
+            // After a removal there is no file; if there is one all the same, it was adopted.
+            if removed.remove(&id).is_some_and(|at| size > 0 && Point::from(from) > at) {
+                unmarked.remove(&id);
+            }
+            if removes {
+                removed.insert(id, Point::from(to));
+            }
             let known = unmarked.entry(id).or_insert_with(|| Unmarked {
                 from,
                 size,

@@ -230,7 +230,9 @@ fn read_steps(archive: usize, entry: Place, body: &[u8], steps: &mut Vec<Step>) 
         let stamp = Stamp { commit, epoch, time_ms };
         Some(Step { stamp, flags, archive, entry, begin, length })
     };
-    steps.extend(std::iter::from_fn(&mut next));
+    // Of what was in a file that was adopted there are no pages: the object's history begins with that, and nothing leads over it.
+    let all = std::iter::from_fn(&mut next);
+    steps.extend(all.filter(|step| step.flags & frame::ADOPTS == 0));
 }
 
 /// The end of the chain of write-backs that leads to the file, without a gap.

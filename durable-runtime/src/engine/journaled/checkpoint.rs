@@ -342,9 +342,9 @@ fn write_back(shared: &Shared, entries: &[Arc<Entry>], between: &mut dyn FnMut()
 }
 
 /// What is in the files now becomes the past.
-fn keep_before(shared: &Shared, begun: &[WritingBack<'_>]) {
+pub(super) fn keep_before(shared: &Shared, begun: &[WritingBack<'_>]) {
     if let Some(history) = &shared.history {
-        let changes: Vec<_> = begun.iter().map(WritingBack::change).collect();
+        let changes: Vec<_> = begun.iter().filter_map(WritingBack::change).collect();
         history.before(&changes, shared.now_ms());
     }
 }

@@ -250,7 +250,7 @@ pub(super) fn restore_pages(
 }
 
 /// The object's next commit, without anything that it does.
-fn commit_of<'a>(entry: &'a Entry, state: &State, time_ms: i64) -> Commit<'a> {
+pub(super) fn commit_of<'a>(entry: &'a Entry, state: &State, time_ms: i64) -> Commit<'a> {
     Commit {
         object: &entry.key,
         epoch: state.stamp.epoch,

@@ -19,10 +19,14 @@
 //! 4. A deletion is a record without pages. From its append on the object does not exist; its file is removed, or
 //!    overwritten by an object that is created anew, by the write-back, and only after the record is durable.
 //! 5. The pair of epoch and number is never given to two commits of an object, also not across deletions.
-//! 6. One write-back of an object at a time, and never an older state over a newer one ([`Entry::begin_write_back`]).
-//! 7. Where a history is kept, no page of a file is overwritten before the history has it durably: see [`history`](super::history).
+//! 6. An object that begins as a copy is created by a record that names no pages but a file, which is durable before. It gets its place
+//!    by the write-back, after the record is durable; recovery does the same. See [`copies`](super::copies).
+//! 7. One write-back of an object at a time, and never an older state over a newer one ([`Entry::begin_write_back`]).
+//! 8. Where a history is kept, no page of a file is overwritten before the history has it durably: see [`history`](super::history).
 
+mod adopt;
 mod checkpoint;
+mod copy;
 mod database;
 mod entries;
 mod entry;
@@ -43,6 +47,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::catalogue::{ObjectIndex, Unlisted};
+use super::copies::{Copied, Copies, CopyFile, OnProgress};
 use super::files::Disk;
 use super::files::sparing::Sparing;
 use super::history::{History, HistoryLimits, Point};
@@ -53,7 +58,7 @@ use super::record::Draft;
 use super::vfs::{Clock, Vfs, template};
 use super::wakes::{Batch, Due, Wake, Wakes};
 use super::{
-    Amend, Configure, Database, Directory, Engine, Known, Listed, ObjectKey, Order, Receipt,
+    About, Amend, Configure, Database, Directory, Engine, Known, Listed, ObjectKey, Order, Receipt,
     StoredClass,
 };
 use crate::observe::events::note;
@@ -127,6 +132,7 @@ struct Shared {
     entries: Entries,
     /// What objects were before, if that is kept.
     history: Option<History>,
+    copies: Arc<Copies>,
     unwritten: Arc<Unwritten>,
     /// Bytes of records since the last checkpoint began.
     logged: AtomicU64,
@@ -251,6 +257,33 @@ impl Engine for JournaledEngine {
         database::restore(shared, &entry, waker, point, &configure, amend)
     }
 
+    fn copies(&self) -> Result<Arc<Copies>> {
+        Ok(Arc::clone(&self.shared.copies))
+    }
+
+    fn copy(
+        &self,
+        object: &ObjectKey,
+        point: Option<Point>,
+        to: &CopyFile,
+        progress: OnProgress<'_>,
+    ) -> Result<Copied> {
+        // An earlier commit is looked for in the history, where those that are only in the journal are not yet.
+        let is_copied = point.map_or(Ok(()), |_| self.checkpointer.waker().catch_up());
+        let copied = copy::copy(&self.shared, object, point, to.path(), progress);
+        copied.map_err(|error| is_copied.err().unwrap_or(error))
+    }
+
+    fn adopt(
+        &self,
+        object: &ObjectKey,
+        copy: CopyFile,
+        about: About,
+        wake: Wake,
+    ) -> Result<Receipt> {
+        adopt::adopt(&self.shared, &self.checkpointer.waker(), object, copy, about, wake)
+    }
+
     fn given_up(&self, class: &str) -> Result<Vec<ObjectKey>> {
         self.shared.wakes.given_up(&*self.shared.index, class)
     }
@@ -290,7 +323,10 @@ impl Shared {
         if let Some(history) = &places.history {
             history.set_copied(journal.begin());
         }
+        let vfs = Vfs::register(Arc::clone(&clock))?;
+        let copies = Copies::new(Arc::clone(&places.disk), &places.data, Arc::clone(&vfs));
         Ok(Shared {
+            copies: Arc::new(copies),
             history: places.history,
             objects: places.data.join("objects"),
             disk: places.disk,
@@ -298,7 +334,7 @@ impl Shared {
             unlisted: Arc::default(),
             wakes: Wakes::default(),
             journal,
-            vfs: Vfs::register(Arc::clone(&clock))?,
+            vfs,
             template: template()?,
             clock,
             quarantine,
