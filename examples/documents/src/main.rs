@@ -30,7 +30,7 @@ use crate::options::{Command, Options};
 use crate::versions::Versions;
 
 /// For how long one can undo.
-const HISTORY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const HISTORY: Duration = Duration::from_hours(30 * 24);
 
 #[tokio::main]
 async fn main() -> ExitCode {

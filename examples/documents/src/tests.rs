@@ -11,7 +11,7 @@ use crate::document::Document;
 use crate::draft::Draft;
 use crate::versions::Versions;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 async fn start() -> TestRuntime {
     let start = TestRuntime::start(|builder| {

@@ -10,8 +10,8 @@
 
 use std::process::ExitCode;
 
-use durable::Builder;
 use durable::prelude::*;
+use durable::{Builder, Error};
 use versions::Version;
 
 /// The address book of one person. `Contacts` was its name up to version 2, and under that its objects are stored.
@@ -58,7 +58,10 @@ impl AddressBook {
 /// The name and the address in a line such as `Ada Lovelace <ada@example.org>`; where there is no address, all of it is the name.
 fn take_apart(line: &str) -> Result<(&str, &str)> {
     let parts = line.strip_suffix('>').and_then(|line| line.split_once(" <"));
-    Ok(parts.unwrap_or((line, "")))
+    match parts.unwrap_or((line, "")) {
+        ("", _) => Err(Error::other(format!("there is no name in {line:?}"))),
+        parts => Ok(parts),
+    }
 }
 
 impl Version for AddressBook {
