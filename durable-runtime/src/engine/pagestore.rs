@@ -108,6 +108,12 @@ pub(crate) trait PageStore: Send + Sync + fmt::Debug {
     /// Also when the store ends before that page, or is incomplete.
     fn read(&self, number: u32, image: &mut Image) -> io::Result<()>;
 
+    /// Reads pages one after the other, as the file has them: also from one that a write-back has left incomplete.
+    ///
+    /// # Errors
+    /// Also when the store ends before the last of them.
+    fn read_raw(&self, first: u32, pages: &mut [u8]) -> io::Result<()>;
+
     /// How many pages there are; 0 if nothing was ever written.
     ///
     /// # Errors
@@ -261,6 +267,13 @@ impl PageStore for FilePerObject {
             return Ok(());
         }
         self.read_marked(image)
+    }
+
+    fn read_raw(&self, first: u32, pages: &mut [u8]) -> io::Result<()> {
+        if self.open()?.read_at(pages, offset(first))? < pages.len() {
+            return Err(invalid("the object's file is shorter than it was"));
+        }
+        Ok(())
     }
 
     fn size(&self) -> io::Result<u32> {

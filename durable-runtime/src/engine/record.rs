@@ -75,6 +75,7 @@ const AGAINST_ZEROS: u8 = 2;
 
 /// What a commit does to its object as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, as they stand in the frame")]
 pub(crate) struct Effects {
     pub(crate) creates: bool,
     pub(crate) deletes: bool,

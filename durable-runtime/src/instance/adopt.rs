@@ -37,27 +37,24 @@ pub(crate) async fn adopt<T: DurableObject>(
 ) -> Result<()> {
     let identity = Arc::clone(&object.identity);
     // Without an instance if that can be: its constructor may write.
-    match Vacancy::of(&object) {
-        Some(vacancy) => {
-            let Adoption { copy, about, wake } = adoption;
-            let adopt = move |engine: &dyn Engine| {
-                let key = vacancy.0.identity.key();
-                let adopted = engine.adopt(&key, copy, about, wake);
-                if adopted.is_ok() {
-                    vacancy.0.sockets.dismiss_all(MADE);
-                }
-                drop(vacancy);
-                adopted.map(drop)
-            };
-            object.node.read(adopt).await?;
-        }
-        None => {
-            let (sender, done) = oneshot::channel();
-            let submitted = object.submit_patiently(Box::new(Making { adoption, sender })).await;
-            submitted.map_err(in_words)?;
-            let made = waiting(done).await.unwrap_or_else(|_| Err(in_words(CallError::ShutDown)));
-            made?.wait().await?;
-        }
+    if let Some(vacancy) = Vacancy::of(&object) {
+        let Adoption { copy, about, wake } = adoption;
+        let adopt = move |engine: &dyn Engine| {
+            let key = vacancy.0.identity.key();
+            let adopted = engine.adopt(&key, copy, about, wake);
+            if adopted.is_ok() {
+                vacancy.0.sockets.dismiss_all(MADE);
+            }
+            drop(vacancy);
+            adopted.map(drop)
+        };
+        object.node.read(adopt).await?;
+    } else {
+        let (sender, done) = oneshot::channel();
+        let submitted = object.submit_patiently(Box::new(Making { adoption, sender })).await;
+        submitted.map_err(in_words)?;
+        let made = waiting(done).await.unwrap_or_else(|_| Err(in_words(CallError::ShutDown)));
+        made?.wait().await?;
     }
     event!(info, identity, "an object was made from a copy");
     Ok(())

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::migration::{self, orphan};
 use super::{copy, functions, guard};
@@ -87,7 +87,7 @@ impl Importer<'_> {
     /// [`ErrorKind::Invalid`] when the file is not sound or not allowed, [`ErrorKind::Constraint`] when a row refers to one that is not there,
     /// [`ErrorKind::Migration`] when its schema is newer than the program's, and [`ErrorKind::Limit`] when it is too large.
     pub(crate) fn adapt(&self, file: &Path, other: &Path) -> Result<bool> {
-        let connection = self.open(file)?;
+        let connection = Importer::open(file)?;
         check_content(&connection)?;
         self.check_size(&connection)?;
         self.adapt_schema(&connection)?;
@@ -107,9 +107,8 @@ impl Importer<'_> {
         Ok(!is_in_form)
     }
 
-    fn open(&self, file: &Path) -> Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(file, flags).map_err(unusable)?;
+    fn open(file: &Path) -> Result<Connection> {
+        let connection = sqlite::open_file(file).map_err(unusable)?;
         let configure = || {
             for (setting, value) in [
                 (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),

@@ -141,6 +141,8 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Unmarked {
     pub(crate) from: Stamp,
+    /// Where the last of them leads.
+    pub(crate) to: Stamp,
     pub(crate) size: u32,
     pub(crate) pages: BTreeSet<u32>,
 }
@@ -375,9 +377,11 @@ impl History {
             }
             let known = unmarked.entry(id).or_insert_with(|| Unmarked {
                 from,
+                to,
                 size,
                 pages: BTreeSet::new(),
             });
+            known.to = to;
             known.pages.extend(past::pages_of(&body).map(|entry| entry.number));
         }
         Ok(unmarked)

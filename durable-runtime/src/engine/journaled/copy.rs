@@ -24,7 +24,7 @@ use crate::engine::{ObjectKey, no_history};
 use crate::{Error, ErrorKind, Result};
 
 /// Pages that are copied while write-backs wait.
-const PAGES_AT_ONCE: u32 = if cfg!(test) { 3 } else { 256 };
+const PAGES_AT_ONCE: u32 = if cfg!(test) { 8 } else { 256 };
 
 /// A copy that is being made.
 pub(super) struct Copying {
@@ -129,8 +129,8 @@ fn begin(
         }
         None => (Rebuilt { size, ..Rebuilt::default() }, store.stamp().map_err(unreadable)?.into()),
     };
-    let shares = || if size == 0 { Ok(false) } else { shared.disk.share(&store.place(), to) };
-    let is_shared = shares().map_err(|error| failed("write", to, &error))?;
+    let same_bytes = || if size == 0 { Ok(false) } else { shared.disk.share(&store.place(), to) };
+    let is_shared = same_bytes().map_err(|error| failed("write", to, &error))?;
     let size = size.min(then.size);
     let progress = Progress {
         next: if is_shared { size + 1 } else { 1 },
@@ -187,28 +187,24 @@ impl Copying {
             return Err(error);
         }
         let end = progress.next.saturating_add(PAGES_AT_ONCE).min(self.size.saturating_add(1));
-        let mut buffer = Vec::new();
-        let mut image = [0; PAGE];
-        for number in progress.next..end {
-            if progress.aside.contains(&number) {
-                self.write(&mut buffer, number)?;
-                continue;
-            }
-            store.read(number, &mut image)?;
-            buffer.extend_from_slice(&image);
+        let mut first = progress.next;
+        for aside in progress.aside.range(progress.next..end.max(progress.next)) {
+            self.copy(store, first, *aside)?;
+            first = aside + 1;
         }
-        self.write(&mut buffer, end)?;
+        self.copy(store, first, end)?;
         progress.next = progress.next.max(end);
         Ok((progress.next - 1, progress.next > self.size))
     }
 
-    /// Writes the pages that end before this one.
-    fn write(&self, buffer: &mut Vec<u8>, end: u32) -> io::Result<()> {
-        if buffer.is_empty() {
+    /// Copies pages from one on, up to another one.
+    fn copy(&self, store: &dyn PageStore, first: u32, end: u32) -> io::Result<()> {
+        let pages = usize::try_from(end.saturating_sub(first)).map_err(io::Error::other)?;
+        if pages == 0 {
             return Ok(());
         }
-        self.file.write_at(buffer, bytes_of(end - 1) - buffer.len() as u64)?;
-        buffer.clear();
-        Ok(())
+        let mut buffer = vec![0; pages * PAGE];
+        store.read_raw(first, &mut buffer)?;
+        self.file.write_at(&buffer, bytes_of(first - 1))
     }
 }

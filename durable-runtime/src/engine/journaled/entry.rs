@@ -410,8 +410,8 @@ impl<'a> WritingBack<'a> {
         if let Err(error) = done {
             if let Some(change) = self.change() {
                 let mut pages = change.pages.into_iter().collect();
-                let (from, size) = (self.from, self.size);
-                let before = || Unmarked { from, size, pages: BTreeSet::default() };
+                let (from, to, size) = (self.from, self.stamp, self.size);
+                let before = || Unmarked { from, to, size, pages: BTreeSet::default() };
                 self.writer.unfinished.get_or_insert_with(before).pages.append(&mut pages);
             }
             return Err(entry.failed(verb, &error));
@@ -429,14 +429,13 @@ impl<'a> WritingBack<'a> {
         let mut state = entry.state.lock();
         state.is_file_elsewhere = false;
         match &self.lag {
-            Lag::Place => {}
             Lag::Removal => state.is_file_obsolete = false,
             Lag::Pages(snapshot) if state.deletions == self.deletions => {
                 state.is_file_obsolete = false;
                 entry.file.overlay().written_back(snapshot);
             }
-            // These pages are of an object that was deleted meanwhile.
-            Lag::Pages(_) => {}
+            // Pages of an object that was deleted meanwhile.
+            Lag::Pages(_) | Lag::Place => {}
         }
         entry.account(&state);
         drop(state);

@@ -145,7 +145,7 @@ pub(crate) struct Replayed {
     /// What the commits have done to its time, all in all.
     wake: Option<Wake>,
     pub(crate) is_deleted: bool,
-    /// The commit with which it was created from a file, if it was and everything before does not matter.
+    /// The commit with which it was last created from a file. It may have been deleted since.
     pub(crate) adopted: Option<Stamp>,
     /// What that file says of itself.
     header: Option<Header>,
@@ -169,9 +169,8 @@ impl Replayed {
     /// is never ahead of the last one.
     pub(crate) fn gap(&self, file: Stamp) -> Option<u64> {
         // Nothing stands for the file with which it begins.
-        if let Some(adopted) = self.adopted.filter(|adopted| Point::from(file) < (*adopted).into())
-        {
-            return Some(adopted.commit);
+        if self.begins_with_file() && Point::from(file) < self.first.into() {
+            return Some(self.first.commit);
         }
         let is_next = file.commit.saturating_add(1) >= self.first.commit;
         if !self.stands_alone && (file.epoch < self.first.epoch || !is_next) {
@@ -183,6 +182,11 @@ impl Replayed {
 }
 
 impl Replayed {
+    /// Whether what counts of the object begins with a file.
+    fn begins_with_file(&self) -> bool {
+        !self.is_deleted && self.adopted == Some(self.first)
+    }
+
     /// The file that the object has, or begins with.
     ///
     /// # Errors
@@ -194,7 +198,7 @@ impl Replayed {
         key: &ObjectKey,
     ) -> std::io::Result<FilePerObject> {
         let store = FilePerObject::new(Arc::clone(disk), root, key);
-        if let Some(stamp) = self.adopted {
+        if let Some(stamp) = self.adopted.filter(|_| self.begins_with_file()) {
             let folder = copies::folder_of(root.parent().unwrap_or(root));
             let path = copies::path_of(&folder, key.id, stamp);
             if disk.exists(&path)? {
@@ -235,7 +239,9 @@ impl Visitor for Replay {
             object.pages.clear();
             object.lacking.clear();
             (object.first, object.stands_alone) = (stamp, true);
-            object.adopted = record.effects.adopts.then_some(stamp);
+        }
+        if record.effects.adopts {
+            object.adopted = Some(stamp);
         }
         object.is_deleted = record.effects.deletes;
         object.wake = record.wake.or(object.wake);
@@ -312,7 +318,8 @@ impl Replay {
         self.objects.iter().map(|(key, object)| (key.clone(), row(object))).collect()
     }
 
-    /// The objects that were created from a file which is not in its place yet, and where it is.
+    /// The objects that were created from a file which is not in its place, and where it is. Also of those that were deleted since:
+    /// their history is to have it.
     fn adopted(&self, data: &Path, disk: &dyn Disk) -> Result<Vec<(ObjectKey, PathBuf)>> {
         let folder = copies::folder_of(data);
         let mut adopted = Vec::new();
@@ -369,7 +376,7 @@ impl Replay {
             // What was kept before the object began anew from a file does not lead to it.
             let began = object.adopted.map(Point::from);
             let known = unmarked.get(&key.id);
-            let known = known.filter(|known| began.is_none_or(|began| began <= known.from.into()));
+            let known = known.filter(|known| began.is_none_or(|began| began <= known.to.into()));
             let looked = match known {
                 Some(known) => Ok((known.from, known.size)),
                 None => store.size().and_then(|size| Ok((store.stamp()?, size))),

@@ -2,6 +2,7 @@
 
 use super::seeds;
 use super::world::World;
+use super::world::forks::random_fork;
 use crate::engine::files::simulated::Fault;
 
 /// How a program ends.
@@ -28,7 +29,7 @@ fn end(world: &mut World, seed: u64) {
 }
 
 fn step(world: &mut World) {
-    match world.random.below(21) {
+    match world.random.below(23) {
         0..13 => world.random_turn(),
         13..17 => world.flush(),
         17..19 => {
@@ -36,6 +37,7 @@ fn step(world: &mut World) {
             world.evict(number);
         }
         19 => world.checkpoint(),
+        20..22 => random_fork(world),
         _ => {
             let number = world.random.below(world.objects.len());
             world.restore(number);
@@ -49,6 +51,7 @@ fn objects_are_what_they_were_after_a_commit() {
     let mut ends = 0;
     let mut rebuilt = 0;
     let mut restored = 0;
+    let mut forked = 0;
     for seed in seeds(15) {
         let mut world = World::new(4, seed);
         world.keeps_past = true;
@@ -81,7 +84,10 @@ fn objects_are_what_they_were_after_a_commit() {
         commits += world.commits;
         rebuilt += world.rebuilt;
         restored += world.restored;
+        forked += world.forked;
     }
-    println!("{commits} commits, {ends} ends, {rebuilt} moments rebuilt, {restored} restores");
-    assert!(rebuilt > 500 && restored > 10);
+    println!(
+        "{commits} commits, {ends} ends, {rebuilt} moments rebuilt, {restored} restores, {forked} forks"
+    );
+    assert!(rebuilt > 500 && restored > 10 && forked > 30);
 }

@@ -1,5 +1,7 @@
 //! A few objects on a simulated disk, and what they have to be.
 
+pub(super) mod forks;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 
 use super::index::Index;
-use super::tables::{SCHEMA, Tables, WAKE, integrity, statement, tables, write_wake};
+use super::tables::{SCHEMA, Tables, integrity, statement, tables, write_wake};
 use crate::engine::catalogue::ObjectIndex;
 use crate::engine::files::Disk;
 use crate::engine::files::simulated::{Random, SimulatedDisk};
@@ -63,6 +65,8 @@ pub(super) struct World {
     pub(super) rebuilt: u64,
     /// How often an object was restored.
     pub(super) restored: u64,
+    /// How often one was made of another.
+    pub(super) forked: u64,
 }
 
 /// Nothing is written, and nobody waits, unless the test says so.
@@ -179,8 +183,7 @@ impl Object {
 
     /// When its last commit wants it to be woken.
     pub(super) fn wake(&self) -> Option<i64> {
-        let value = self.history.last()?.as_ref()?.kv.get(WAKE)?;
-        Some(i64::from_le_bytes(value[..].try_into().unwrap()))
+        self.history.last()?.as_ref()?.wake()
     }
 
     /// It does not exist, and what it was before is not known any more.
@@ -228,6 +231,7 @@ impl World {
             keeps_past: false,
             rebuilt: 0,
             restored: 0,
+            forked: 0,
             disk,
             shared,
             objects: objects.collect(),
