@@ -168,8 +168,10 @@ async fn numbers_of_messages_are_not_given_twice() {
     // A receiver ignores a number that it has had: then a new message would be lost.
     restore(&rt, "a", &silent).await;
     a.send("b", "3").await.unwrap();
+    settle(&rt).await;
     restore(&rt, "a", &first).await;
     a.send("b", "4").await.unwrap();
+    settle(&rt).await;
     restore(&rt, "a", &silent).await;
     let undo = restore(&rt, "a", &silent).await;
     a.send("b", "5").await.unwrap();
