@@ -49,7 +49,7 @@ mod wire;
 
 pub use alarm::When::{self, After, At};
 pub use body::{BODY_BYTES_MAX, Body};
-pub use bookmark::Bookmark;
+pub use bookmark::{Bookmark, Restore};
 pub use builder::{ALARM_LIMIT, BACKGROUND_LIMIT, Builder, GATE_LIMIT, IDLE_LIMIT};
 pub use builder::{LONG_TURN, QUEUE_MAX, RESIDENT_BYTES_MAX, RESIDENTS_MAX};
 pub use call::{Call, CallError};

@@ -63,8 +63,8 @@ impl<T> MigrationReport<T> {
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::Locked`] while a runtime uses the directory, [`ErrorKind::Invalid`] when it is no data directory, and
-/// [`ErrorKind::Storage`] when it cannot be read. That nothing is stored of the class is no error. What is wrong with one
+/// [`ErrorKind::Locked`] while a runtime uses the directory, [`ErrorKind::Invalid`] when it is no data directory or when the class could
+/// not be registered there, since its objects have another name by now, and [`ErrorKind::Storage`] when it cannot be read. That nothing is stored of the class is no error. What is wrong with one
 /// object is in the report.
 pub fn check_migrations_on<T: DurableObject>(
     directory: impl AsRef<Path>,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Admin, Found, LOOK_TIME, Operation};
 use crate::engine::{Engine, ObjectKey};
+use crate::instance::operate::Aftermath;
 use crate::instance::turn::guarded;
-use crate::instance::visit::Aftermath;
 use crate::rpc::Access;
 use crate::runtime::classes::for_each;
 use crate::storage::Store;

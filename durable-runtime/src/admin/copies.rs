@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Admin, Found, Moment, Operation};
 use crate::copying::{self, RawSnapshot, Source, Target, bytes_of};
 use crate::engine::{Copied, CopyFile, Point};
-use crate::instance::visit::Aftermath;
+use crate::instance::operate::Aftermath;
 use crate::observe::events::note;
 use crate::storage::Store;
 use crate::{Bookmark, Error, ErrorKind, Progress, Result};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Admin, LOOK_TIME, Moment, Operation};
 use crate::engine::Point;
-use crate::instance::visit::Aftermath;
+use crate::instance::operate::Aftermath;
 use crate::rpc::Access;
 use crate::storage::Store;
 use crate::{Bookmark, Error, ErrorKind, Result};

@@ -34,7 +34,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::engine::{Engine, ObjectKey};
 use crate::id::{RawId, check_name};
-use crate::instance::visit::{Aftermath, Visit};
+use crate::instance::operate::{Aftermath, Visit};
 use crate::node::Node;
 use crate::observe::events::note;
 use crate::rpc::Access;

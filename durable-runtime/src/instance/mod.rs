@@ -19,16 +19,18 @@ mod failure;
 pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod mailbox;
+#[cfg(feature = "admin")]
+pub(crate) mod operate;
 pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod pace;
 mod ready;
 pub(crate) mod registry;
+mod restore;
 pub(crate) mod session;
 pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod turn;
-#[cfg(feature = "admin")]
 pub(crate) mod visit;
 pub(crate) mod watch;
 pub(crate) mod work;
@@ -47,7 +49,7 @@ pub(crate) use crate::observe::events;
 use crate::observe::meters::{ClassMeters, ResidentMeter};
 use crate::socket::Sockets;
 use crate::storage::alarm::time_of;
-use crate::storage::millis;
+use crate::storage::{Store, millis};
 use crate::{Context, DurableObject};
 
 use events::event;
@@ -461,6 +463,10 @@ impl<T: DurableObject> Live<T> {
     /// Whether there is an instance that may be used.
     pub(crate) fn is_ready(&self) -> bool {
         self.instance.is_some() && !self.session.is_over()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.ctx.store()
     }
 
     /// Takes note of how much memory its database takes now.

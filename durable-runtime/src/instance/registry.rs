@@ -21,9 +21,9 @@ use crate::instance::adopt::{self, Adoption};
 #[cfg(feature = "admin")]
 use crate::instance::delete;
 use crate::instance::idle::{self, Verdict};
-use crate::instance::outbox::{self, Delivered, Delivery};
 #[cfg(feature = "admin")]
-use crate::instance::visit::{self, Present, Visit};
+use crate::instance::operate::{self, Present, Visit};
+use crate::instance::outbox::{self, Delivered, Delivery};
 use crate::instance::work::{self, Woken};
 use crate::node::Node;
 use crate::object::MigrationInfo;
@@ -245,7 +245,7 @@ impl<T: DurableObject> AnyClass for Class<T> {
         id: RawId,
         visit: Visit,
     ) -> BoxFuture<Result<(), Failure>> {
-        Box::pin(visit::visit(self.object(node, id, None), visit))
+        Box::pin(operate::visit(self.object(node, id, None), visit))
     }
 
     #[cfg(feature = "admin")]

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::Store;
 use crate::Result;
+use crate::engine::is_no_table;
 
 const CREATE: &str = "CREATE TABLE _durable_expiry (slot INTEGER PRIMARY KEY CHECK (slot = 0), \
     used INTEGER NOT NULL, due INTEGER NOT NULL) STRICT";
@@ -130,6 +131,17 @@ impl Store {
         self.expiry.row.set(Row::Due(lease.due));
         self.touch_work();
         Ok(())
+    }
+
+    /// Has an object that is being restored kept for the whole time from now on: that it was not used meanwhile says nothing.
+    pub(super) fn use_now(&self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
+        let Some(time) = self.expiry.time else { return Ok(()) };
+        let lease = Lease::after(now, time);
+        match connection.execute(SET, (lease.used, lease.due)) {
+            // The class did not expire then.
+            Err(error) if is_no_table(&error) => Ok(()),
+            done => done.map(drop),
+        }
     }
 
     /// Whether an object whose last noted use was then has not been used for as long as its class says.

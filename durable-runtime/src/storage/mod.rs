@@ -43,6 +43,7 @@ pub use alarm::FailedAlarm;
 pub(crate) use copy::become_new;
 pub use cursor::Cursor;
 pub use dead_letters::DeadLetter;
+pub(crate) use history::Wish;
 pub(crate) use import::Importer;
 pub use kv::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use kv::{Kv, KvKeys, KvList, KvRange};
@@ -99,8 +100,6 @@ pub(crate) struct Store {
     wishes_restore: bool,
     /// Whether a turn has wished for an earlier state, since the database is open.
     wished: Cell<bool>,
-    /// How the last such wish ended.
-    restored: Cell<Option<Result<()>>>,
 }
 
 /// The state of the turn that runs.
@@ -162,7 +161,6 @@ impl Store {
             found: RefCell::new(Receipt::durable()),
             wishes_restore: false,
             wished: Cell::new(false),
-            restored: Cell::new(None),
         }
     }
 
@@ -197,7 +195,8 @@ impl Store {
         if !self.schema.is_empty() || self.engine.exists(&self.key())? {
             let mut history = self.load_meta()?;
             if self.wishes_restore {
-                self.fulfil_wish(millis(now))?;
+                // If it is refused, the object goes on as it is.
+                self.fulfil_wish(millis(now)).map(drop)?;
                 history = self.load_meta()?;
             }
             self.migrate(history, now, runs)?;

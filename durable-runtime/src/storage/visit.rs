@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::limits::Work;
 use super::migration::failed;
-use super::{Limits, Migration, Store, millis};
+use super::{Limits, Migration, Store, Wish};
 use crate::engine::{Engine, Moments, ObjectKey, Point, sqlite};
 use crate::id::Identity;
 use crate::rpc::Access;
@@ -67,20 +67,15 @@ impl Store {
     /// [`ErrorKind::NotKept`] when that is not kept, [`ErrorKind::Migration`] when its schema is newer than the program's.
     pub(crate) fn go_back(&mut self, point: Point, permit: Permit) -> Result<Option<Point>> {
         let was_active = self.active;
-        let done = self.visiting(|store| {
-            let was_stored = store.database()?.is_stored();
-            let undo = store.run(permit, |store| store.wish_restore(point))?;
-            store.fulfil_wish(millis(permit.now))?;
-            match store.take_restored() {
-                Some(Err(error)) => Err(error),
-                _ => Ok(was_stored.then_some(undo)),
-            }
-        });
-        if was_active {
-            // It was opened anew, and is not what it was.
+        let restored =
+            self.visiting(|store| Ok(store.database()?.is_stored())).and_then(|stored| {
+                let undo = self.restore(Wish { point, fires_overdue: false }, permit.now)?;
+                Ok(stored.then_some(undo))
+            });
+        if !was_active {
             self.close();
         }
-        done
+        restored
     }
 
     /// Runs the migrations that the object has not had, by way of `guard`, since they are user code, and undoes them. Gives the schema version that it has, and what became of it.

@@ -229,6 +229,18 @@ async fn exports_and_forks_of_an_earlier_moment() {
     assert_eq!(banks.get(&bank).notes().await.unwrap(), Vec::<String>::new());
 }
 
+/// The history has it only after a checkpoint, which this does not wait for.
+#[tokio::test]
+async fn a_fork_of_a_moment_that_is_only_in_the_journal() {
+    let rt = start().await;
+    let banks = rt.namespace::<Bank>();
+    let bank = id(&banks, "home");
+    let one = banks.get(&bank).note("1").await.unwrap();
+    banks.get(&bank).note("2").await.unwrap();
+    banks.fork(&bank, &id(&banks, "fork")).at(&one).await.unwrap();
+    assert_eq!(banks.get_by_name("fork").notes().await.unwrap(), ["1"]);
+}
+
 #[tokio::test]
 async fn a_fork_is_an_object_of_its_own() {
     let mut rt = start().await;

@@ -63,10 +63,13 @@ impl Trial {
     /// The key of a class, if it is stored under its name or a former one.
     ///
     /// # Errors
-    /// When the names are ambiguous, or the catalogue cannot be read.
+    /// When a start would refuse the class, because its names are ambiguous or its objects have a newer one; or when the catalogue cannot be read.
     pub(crate) fn key_of(&self, name: &str, former: &[&str]) -> Result<Option<Arc<str>>> {
         let classes = catalogue::classes_of(self.directory.path())?;
-        Ok(catalogue::find(&classes, name, former)?.map(|class| class.key.as_str().into()))
+        match catalogue::find(&classes, name, former)? {
+            Some(class) => Ok(Some(class.key.as_str().into())),
+            None => catalogue::check_is_free(&classes, name).map(|()| None),
+        }
     }
 
     /// The objects of a class that exist, in the order of their ids.

@@ -271,7 +271,10 @@ impl Engine for JournaledEngine {
         to: &CopyFile,
         progress: OnProgress<'_>,
     ) -> Result<Copied> {
-        copy::copy(&self.shared, object, point, to.path(), progress)
+        // An earlier commit is looked for in the history, where those that are only in the journal are not yet.
+        let is_copied = point.map_or(Ok(()), |_| self.checkpointer.waker().catch_up());
+        let copied = copy::copy(&self.shared, object, point, to.path(), progress);
+        copied.map_err(|error| is_copied.err().unwrap_or(error))
     }
 
     fn adopt(
