@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::engine::Point;
 use crate::id::RawId;
+use crate::storage::Wish;
 use crate::{Error, ErrorKind, Result};
 
 /// The length of the text.
@@ -57,6 +58,48 @@ impl Bookmark {
         let text =
             format!("{self} is no bookmark of this object: it is of another one, or mistyped");
         Err(Error::new(ErrorKind::Invalid, text))
+    }
+}
+
+/// What an object is to be made: what it was at a bookmark. A `&Bookmark` will do where nothing else is to be said.
+///
+/// ```
+/// use durable_runtime::{Bookmark, Context, Error, Restore, Result};
+///
+/// fn go_back(ctx: &Context, bookmark: Bookmark) -> Result<Error> {
+///     ctx.restore_on_next_session(Restore::to(&bookmark).fire_overdue())?;
+///     Ok(ctx.abort("restored"))
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restore {
+    bookmark: Bookmark,
+    fires_overdue: bool,
+}
+
+impl Restore {
+    /// To the state at this bookmark.
+    pub fn to(bookmark: &Bookmark) -> Restore {
+        Restore { bookmark: *bookmark, fires_overdue: false }
+    }
+
+    /// Lets what was due between then and now run at once, as after a time in which the program did not run: the alarm, timers, and messages
+    /// for a time. Without it they are skipped, since most of them have had their effect before the restore, and would have it twice.
+    #[must_use]
+    pub fn fire_overdue(self) -> Restore {
+        Restore { fires_overdue: true, ..self }
+    }
+
+    /// The same, if the bookmark is of this object.
+    pub(crate) fn wish_of(&self, object: RawId) -> Result<Wish> {
+        let point = self.bookmark.point_of(object)?;
+        Ok(Wish { point, fires_overdue: self.fires_overdue })
+    }
+}
+
+impl From<&Bookmark> for Restore {
+    fn from(bookmark: &Bookmark) -> Restore {
+        Restore::to(bookmark)
     }
 }
 

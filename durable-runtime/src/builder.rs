@@ -1,5 +1,7 @@
 //! Setting up a runtime.
 
+mod offline;
+
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
@@ -77,6 +79,8 @@ pub struct Builder {
     on_damage: OnDamage,
     limits: Limits,
     harness: Harness,
+    /// Whether only an operator is to look at the objects: the directory must be there, nothing of a history is removed.
+    is_offline: bool,
 }
 
 /// A class to register, without its type.
@@ -110,6 +114,7 @@ impl Builder {
             on_damage: OnDamage::Refuse,
             limits: Limits::default(),
             harness: Harness::default(),
+            is_offline: false,
         }
     }
 
@@ -256,14 +261,14 @@ impl Builder {
     /// [`Duration::ZERO`], not at all; what was kept before is removed then. Thirty days are a good choice.
     ///
     /// It takes space in the data directory, in `history/`, about as much as the journal that objects' commits make, and once
-    /// more for the pages that they change: see [`history_limit`](Builder::history_limit). Commits do not wait for it.
+    /// more for the pages that they change, packed in the background: see [`history_limit`](Builder::history_limit). Commits do not wait for it.
     pub fn history(mut self, keep: Duration) -> Self {
         self.writing.history.keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
         self
     }
 
-    /// How much of the disk the history of all objects together may take, in bytes; beyond it the oldest is removed, in files of 16 MiB and
-    /// what one checkpoint adds. Default: 1 GiB, and not more than a tenth of the disk.
+    /// How much of the disk the history of all objects together may take, in bytes; beyond it the oldest is removed, in files of up to 16 MiB and
+    /// what one checkpoint adds. A file that is being packed is there twice for a moment. Default: 1 GiB, and not more than a tenth of the disk.
     pub fn history_limit(mut self, bytes: u64) -> Self {
         self.history_bytes = Some(bytes);
         self
@@ -368,18 +373,16 @@ impl Builder {
         // Before the catalogue, which is SQLite's too: afterwards it takes no settings any more.
         tune_process();
         meters::describe();
-        let directory = Directory::open(&self.directory)?;
+        let directory = if self.is_offline {
+            Directory::open_existing(&self.directory)?
+        } else {
+            Directory::open(&self.directory)?
+        };
         let catalogue = Arc::new(Catalogue::open(directory.path())?);
         let classes = resolve(&self.classes, &catalogue)?;
         let clock = Arc::clone(&self.clock);
-        let mut writing = self.writing;
-        writing.history.bytes = self.history_bytes.unwrap_or_else(|| {
-            // A file system that does not say how large it is does not limit it either.
-            let disk = rustix::fs::statvfs(directory.path());
-            let tenth =
-                disk.map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / 10);
-            HistoryLimits::default().bytes.min(tenth)
-        });
+        let history = self.history_limits(directory.path());
+        let writing = WriteLimits { history, ..self.writing };
         let engine: Arc<dyn Engine> = Arc::new(JournaledEngine::open(
             directory,
             Arc::clone(&self.harness.disk),
@@ -388,7 +391,9 @@ impl Builder {
             self.on_damage,
             catalogue,
         )?);
-        tell_of_unregistered(&*engine)?;
+        if !self.is_offline {
+            tell_of_unregistered(&*engine)?;
+        }
         let settings = Settings {
             environment: self.environment,
             time: if self.harness.moves_time {

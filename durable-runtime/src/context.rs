@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::engine::{Engine, Point, Receipt};
+use crate::engine::{Engine, Receipt};
 use crate::id::Identity;
 use crate::instance::Object;
 use crate::instance::chain::Chain;
@@ -21,11 +21,11 @@ use crate::observe::turns;
 use crate::rpc::Access;
 use crate::socket::changes;
 use crate::socket::home::Home;
-use crate::storage::{Kv, MigrationRun, Outcome, Sql, Store, millis};
+use crate::storage::{Kv, MigrationRun, Outcome, Sql, Store, Wish, millis};
 use crate::stub::RawStub;
 use crate::{
     Bookmark, BoxFuture, DurableObject, Error, ErrorKind, GateHandle, Handle, LocationHint,
-    Namespace, ObjectId, Result,
+    Namespace, ObjectId, Restore, Result,
 };
 
 /// What a turn may do: storage, identity, other objects, background work.
@@ -85,7 +85,7 @@ pub struct Parts {
     /// Why the turn wants the object reset.
     abort: RefCell<Option<Arc<str>>>,
     /// What the turn that aborts wants the object restored to.
-    wish: Cell<Option<Point>>,
+    wish: Cell<Option<Wish>>,
 }
 
 #[doc(hidden)]
@@ -217,7 +217,7 @@ impl Context {
     /// that; what is committed between this turn and the restart is kept as well, under later bookmarks.
     ///
     /// Restoring is itself a commit, so the history goes on, and one can go back and forth. Restored are all rows, tables, keys and values, the alarm and
-    /// the timers; those that are overdue then are skipped, which the log says. Migrations that were added since run anew. What was sent to other objects is not
+    /// the timers; those that are overdue then are skipped, which the log says, unless the wish says [`fire_overdue`](Restore::fire_overdue). Migrations that were added since run anew. What was sent to other objects is not
     /// undone, and messages that the object has had are not applied again. See the guide, "history".
     ///
     /// ```
@@ -232,9 +232,9 @@ impl Context {
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a bookmark of another object,
     /// [`ErrorKind::NotKept`](crate::ErrorKind::NotKept) when that state is not kept, and
     /// [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) in a read-only method.
-    pub fn restore_on_next_session(&self, bookmark: &Bookmark) -> Result<Bookmark> {
+    pub fn restore_on_next_session(&self, to: impl Into<Restore>) -> Result<Bookmark> {
         let id = self.parts.identity.id;
-        let undo = self.parts.store.wish_restore(bookmark.point_of(id)?)?;
+        let undo = self.parts.store.wish_restore(to.into().wish_of(id)?)?;
         Ok(Bookmark::new(id, undo))
     }
 
@@ -424,7 +424,7 @@ impl<T: DurableObject> Context<T> {
     }
 
     /// What the turn that has aborted wants the object restored to.
-    pub(crate) fn take_wish(&self) -> Option<Point> {
+    pub(crate) fn take_wish(&self) -> Option<Wish> {
         self.parts.base.parts.wish.take()
     }
 

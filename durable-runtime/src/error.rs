@@ -65,7 +65,7 @@ pub enum ErrorKind {
     Encoding,
     /// A write in a read-only method (`&self`).
     ReadOnly,
-    /// A statement that is not allowed in a turn, such as `COMMIT` or `ATTACH`.
+    /// What is not allowed here: a statement in a turn, such as `COMMIT` or `ATTACH`; of an operator, what needs code that nobody runs.
     Refused,
     /// Something is larger than a limit.
     Limit,
@@ -108,6 +108,8 @@ pub enum ErrorKind {
     Incompatible,
     /// Made by user code with [`Error::other`].
     Other,
+    /// Something that is to be made is there already: an object that a copy was to become, or a file.
+    Exists,
 }
 
 impl Error {

@@ -6,12 +6,15 @@
 //! never user types.
 
 mod activity;
+#[cfg(feature = "admin")]
+pub mod admin;
 mod alarm;
 mod body;
 mod bookmark;
 mod builder;
 mod call;
 mod context;
+mod copying;
 mod engine;
 mod error;
 mod gate;
@@ -46,17 +49,19 @@ mod wire;
 
 pub use alarm::When::{self, After, At};
 pub use body::{BODY_BYTES_MAX, Body};
-pub use bookmark::Bookmark;
+pub use bookmark::{Bookmark, Restore};
 pub use builder::{ALARM_LIMIT, BACKGROUND_LIMIT, Builder, GATE_LIMIT, IDLE_LIMIT};
 pub use builder::{LONG_TURN, QUEUE_MAX, RESIDENT_BYTES_MAX, RESIDENTS_MAX};
 pub use call::{Call, CallError};
 pub use context::{Context, Scope};
+pub use copying::Progress;
 pub use engine::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
 pub use error::{Constraint, Error, ErrorKind, Result};
 pub use gate_handle::GateHandle;
 pub use handle::Handle;
 pub use handlers::{AlarmInfo, Request, Response};
 pub use id::{Jurisdiction, LocationHint, NAME_BYTES_MAX, ObjectId};
+pub use namespace::{Export, Exported, Fork, Snapshot, TakeSnapshot};
 pub use namespace::{LIST_LIMIT, List, Namespace, ObjectInfo, Page};
 pub use object::{BoxFuture, DurableObject, Handler, Handlers, MigrationInfo};
 pub use runtime::{ClassInfo, Runtime};

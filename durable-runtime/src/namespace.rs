@@ -1,12 +1,13 @@
 //! All objects of one class.
 
+mod copy;
 mod delete;
+mod history;
 mod list;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use crate::engine::{Engine, ObjectKey};
 use crate::id::{RawId, check_name};
@@ -15,10 +16,10 @@ use crate::node::Node;
 use crate::storage::{FailedAlarm, millis};
 use crate::stub::RawStub;
 use crate::{
-    Bookmark, Context, DurableObject, Error, ErrorKind, Jurisdiction, LocationHint, ObjectId,
-    Result,
+    Context, DurableObject, Error, ErrorKind, Jurisdiction, LocationHint, ObjectId, Result,
 };
 
+pub use copy::{Export, Exported, Fork, Snapshot, TakeSnapshot};
 pub use list::{LIST_LIMIT, List, ObjectInfo, Page};
 
 /// The objects of class `T`: makes ids and stubs. Nothing is opened or created before a call.
@@ -240,51 +241,6 @@ impl<T: DurableObject> Namespace<T> {
         let class = self.class()?;
         self.check(id)?;
         Ok(class.object(&self.node, id.raw(), None).evict())
-    }
-
-    /// The object's state now, to come back to. The object is activated.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotKept`] when nothing of the object is stored; and when the class is not registered, the id belongs to
-    /// another class, or the object cannot be activated.
-    pub async fn current_bookmark(&self, id: &ObjectId<T>) -> Result<Bookmark> {
-        self.turn(id, "current_bookmark", |_, ctx| ctx.current_bookmark()).await
-    }
-
-    /// The object's state at a time: see [`Context::bookmark_for_time`]. The object is activated.
-    ///
-    /// # Errors
-    /// As there, and as [`current_bookmark`](Self::current_bookmark).
-    pub async fn bookmark_for_time(&self, id: &ObjectId<T>, time: SystemTime) -> Result<Bookmark> {
-        self.turn(id, "bookmark_for_time", move |_, ctx| ctx.bookmark_for_time(time)).await
-    }
-
-    /// Makes the object what it was at a bookmark, and gives the bookmark to undo that: see [`Context::restore_on_next_session`].
-    /// The object is reset, as by [`Context::abort`], and activated anew. Also for an object that was deleted since, as long as
-    /// its history is kept.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Invalid`] for a bookmark of another object, [`ErrorKind::NotKept`] when that state is not kept,
-    /// [`ErrorKind::Migration`] when its schema is newer than the program's: the object is reset then at most. And as
-    /// [`current_bookmark`](Self::current_bookmark).
-    pub async fn restore(&self, id: &ObjectId<T>, bookmark: &Bookmark) -> Result<Bookmark> {
-        let (undo, bookmark) = (Arc::new(OnceLock::new()), *bookmark);
-        let given = Arc::clone(&undo);
-        let wished = self.turn(id, "restore", move |_, ctx| {
-            let _ = given.set(ctx.restore_on_next_session(&bookmark)?);
-            Err::<(), _>(ctx.abort("the object is restored to an earlier state"))
-        });
-        let wished = wished.await;
-        let undo = match (undo.get(), wished) {
-            (Some(undo), Err(error)) if error.kind() == ErrorKind::Reset => *undo,
-            (_, Err(error)) => return Err(error),
-            (_, Ok(())) => return Err(Error::new(ErrorKind::Storage, "the object was not reset")),
-        };
-        // Whoever comes next has it restored; this one, if nobody did before.
-        match self.turn(id, "restore", |_, ctx| Ok(ctx.store().take_restored())).await? {
-            Some(Err(error)) => Err(error),
-            _ => Ok(undo),
-        }
     }
 }
 

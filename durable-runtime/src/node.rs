@@ -93,6 +93,8 @@ pub(crate) struct Node {
     pub(crate) cut: Signal,
     /// Held while the runtime ends.
     ending: tokio::sync::Mutex<()>,
+    /// Held by whoever uses an object of a class that the program does not have.
+    strangers: Mutex<()>,
 }
 
 impl Node {
@@ -119,6 +121,7 @@ impl Node {
             abandoned: AtomicBool::new(false),
             cut: Signal::default(),
             ending: tokio::sync::Mutex::default(),
+            strangers: Mutex::default(),
         }
     }
 
@@ -144,6 +147,12 @@ impl Node {
     /// The class with this key, if it was registered.
     pub(crate) fn class_of(&self, key: &str) -> Option<Arc<dyn AnyClass>> {
         self.classes.values().find(|class| class.key() == key).map(Arc::clone)
+    }
+
+    /// The classes of this program.
+    #[cfg(feature = "admin")]
+    pub(crate) fn classes(&self) -> impl Iterator<Item = &Arc<dyn AnyClass>> {
+        self.classes.values()
     }
 
     /// Who the object at this address is, if it is one of this node's.
@@ -188,23 +197,35 @@ impl Node {
         self: &Arc<Self>,
         read: impl FnOnce(&dyn Engine) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        let ended = || Error::new(ErrorKind::ShutDown, "the runtime is shut down");
         if self.is_closing() && !self.is_in_a_handler() {
             return Err(ended());
         }
-        let node = Arc::clone(self);
-        // Shutting down waits for it: it holds the engine.
-        let reading = self.tasks.spawn_blocking_on(
-            move || {
-                let engine = node.engine().ok_or_else(ended)?;
-                let found = read(&*engine)?;
-                Ok::<_, Error>((found, engine.flushed()))
-            },
-            &self.executor,
-        );
-        let (found, durable) = reading.await.map_err(|_| ended())??;
+        let read = |engine: &Arc<dyn Engine>| Ok((read(&**engine)?, engine.flushed()));
+        let (found, durable) = self.with_engine(read).await?;
         durable.wait().await?;
         Ok(found)
+    }
+
+    /// Lends the engine on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    /// What `work` gives, and when the runtime is shut down.
+    pub(crate) async fn with_engine<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<dyn Engine>) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let node = Arc::clone(self);
+        // Shutting down waits for it: it holds the engine.
+        let working = self
+            .tasks
+            .spawn_blocking_on(move || work(&node.engine().ok_or_else(ended)?), &self.executor);
+        working.await.map_err(|_| ended())?
+    }
+
+    /// As long as the result lives, nobody else uses an object of a class that the program does not have. Waits on
+    /// this thread.
+    pub(crate) fn keep_strangers(&self) -> impl Drop + '_ {
+        self.strangers.lock()
     }
 
     /// Runs a task that ends by itself when the runtime does.
@@ -360,6 +381,10 @@ impl Node {
         // Not `all`, which would stop at the first busy one.
         self.classes.values().filter(|class| !class.close_all()).count() == 0
     }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::ShutDown, "the runtime is shut down")
 }
 
 impl Drop for Node {

@@ -1,6 +1,6 @@
 //! The runtime: one data directory, opened by one program at a time, and the objects in it.
 
-mod classes;
+pub(crate) mod classes;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -65,6 +65,12 @@ impl Runtime {
     /// `runtime.namespace::<T>().get_by_name(name)`.
     pub fn get<T: DurableObject>(&self, name: &str) -> T::Stub {
         self.namespace::<T>().get_by_name(name)
+    }
+
+    /// What operators do with the objects of this runtime, whatever their class.
+    #[cfg(feature = "admin")]
+    pub fn admin(&self) -> crate::admin::Admin {
+        crate::admin::Admin::of(&self.owner.node, &self.owner.path)
     }
 
     /// The data directory.

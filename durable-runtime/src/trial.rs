@@ -7,10 +7,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::engine::{Engine, Trial};
+use crate::engine::{Engine, ObjectKey, Trial};
 use crate::instance::turn::guarded;
 use crate::storage::{Tried, try_migrations};
-use crate::{DurableObject, Error, ErrorKind, ObjectId, Result};
+use crate::{DurableObject, Error, ErrorKind, MigrationInfo, ObjectId, Result};
 
 /// What became of the objects of a class. See [`check_migrations_on`].
 #[non_exhaustive]
@@ -63,8 +63,8 @@ impl<T> MigrationReport<T> {
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::Locked`] while a runtime uses the directory, [`ErrorKind::Invalid`] when it is no data directory, and
-/// [`ErrorKind::Storage`] when it cannot be read. That nothing is stored of the class is no error. What is wrong with one
+/// [`ErrorKind::Locked`] while a runtime uses the directory, [`ErrorKind::Invalid`] when it is no data directory or when the class could
+/// not be registered there, since its objects have another name by now, and [`ErrorKind::Storage`] when it cannot be read. That nothing is stored of the class is no error. What is wrong with one
 /// object is in the report.
 pub fn check_migrations_on<T: DurableObject>(
     directory: impl AsRef<Path>,
@@ -76,15 +76,24 @@ pub fn check_migrations_on<T: DurableObject>(
     let to = T::MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or(0);
     let objects = trial.objects(&key)?.into_iter().map(|object| {
         let engine: Arc<dyn Engine> = Arc::clone(&trial) as _;
-        let Tried { name, from, outcome } = try_migrations(engine, &object, T::MIGRATIONS, |run| {
-            guarded(run).unwrap_or_else(|message| {
-                let text = format!("a migration panicked: {message}");
-                Err(Error::new(ErrorKind::Panicked, text))
-            })
-        });
+        let Tried { name, from, outcome } = try_guarded(engine, &object, T::MIGRATIONS);
         MigrationTrial { id: ObjectId::new(object.id, name), from, to, error: outcome.err() }
     });
     Ok(MigrationReport { objects: objects.collect() })
+}
+
+/// Runs the migrations that an object of an engine for trials has not had. One that panics has failed.
+pub(crate) fn try_guarded(
+    engine: Arc<dyn Engine>,
+    object: &ObjectKey,
+    schema: &'static [MigrationInfo],
+) -> Tried {
+    try_migrations(engine, object, schema, |run| {
+        guarded(run).unwrap_or_else(|message| {
+            let text = format!("a migration panicked: {message}");
+            Err(Error::new(ErrorKind::Panicked, text))
+        })
+    })
 }
 
 impl<T> fmt::Debug for MigrationTrial<T> {

@@ -30,6 +30,14 @@
     not(feature = "client"),
     doc = "- `Client` calls objects on a server, with the feature `client`."
 )]
+#![cfg_attr(
+    feature = "admin",
+    doc = "- [`admin`] lets operators look into objects and repair them, with the feature `admin`."
+)]
+#![cfg_attr(
+    not(feature = "admin"),
+    doc = "- `admin` lets operators look into objects and repair them, with the feature `admin`."
+)]
 //! - [`guide`] says what to keep where, how to wait for the world, and what Workers' calls are called here.
 
 pub use durable_macros::{durable_object, migration};
@@ -37,6 +45,9 @@ pub use durable_macros::{durable_object, migration};
 pub use durable_runtime::__private;
 pub use durable_runtime::*;
 
+#[cfg(feature = "admin")]
+#[doc(inline)]
+pub use durable_admin as admin;
 #[cfg(feature = "client")]
 #[doc(inline)]
 pub use durable_client::{self as client, Client};
@@ -74,6 +85,10 @@ pub mod guide {
     #[cfg(all(feature = "client", feature = "http"))]
     #[doc = include_str!("../../docs/remote.md")]
     pub mod remote {}
+
+    #[cfg(feature = "admin")]
+    #[doc = include_str!("../../docs/command-line.md")]
+    pub mod command_line {}
 
     #[doc = include_str!("../../docs/messages.md")]
     pub mod messages {}

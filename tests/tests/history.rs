@@ -22,6 +22,13 @@ impl Ledger {
         ctx.current_bookmark()
     }
 
+    /// Puts bytes that do not compress in the place of those before.
+    pub fn fill(&mut self, ctx: &Context, bytes: u32) -> Result<Bookmark> {
+        let filler = "INSERT OR REPLACE INTO entries (id, filler) VALUES (1, randomblob(?))";
+        ctx.sql().execute(filler, [bytes])?;
+        ctx.current_bookmark()
+    }
+
     pub fn clear(&mut self, ctx: &Context) -> Result<()> {
         ctx.sql().execute("DELETE FROM entries", []).map(|_| ())
     }
@@ -259,4 +266,144 @@ async fn an_alarm_that_is_overdue_is_skipped_and_another_one_comes_back() {
         let entries = ledgers.get(&id).entries().await.unwrap();
         assert_eq!(entries.len(), 1 + usize::from(comes_back), "{entries:?}");
     }
+}
+
+/// What stands in all files of the history and the objects.
+fn contents(rt: &TestRuntime) -> Vec<Vec<u8>> {
+    let mut folders = vec![rt.directory().join("history"), rt.directory().join("objects")];
+    let mut contents = Vec::new();
+    while let Some(folder) = folders.pop() {
+        // Objects have a folder from the first one that is written on.
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                // One that was sorted meanwhile has gone over into another.
+                false => contents.extend(std::fs::read(path)),
+            }
+        }
+    }
+    contents
+}
+
+fn stands_anywhere(rt: &TestRuntime, text: &str) -> bool {
+    let holds =
+        |content: &Vec<u8>| content.windows(text.len()).any(|window| window == text.as_bytes());
+    contents(rt).iter().any(holds)
+}
+
+const SECRET: &str = "nobody must ever read this again";
+
+#[tokio::test]
+async fn an_erased_object_is_nowhere_and_its_moments_lead_nowhere() {
+    let mut rt = start().await;
+    let ledgers = rt.namespace::<Ledger>();
+    let (id, other) = (ledgers.id_from_name("a").unwrap(), ledgers.id_from_name("b").unwrap());
+    let kept = ledgers.get(&other).add("kept".into()).await.unwrap();
+    ledgers.get(&other).clear().await.unwrap();
+    let mut moments = Vec::new();
+    for _ in 0..3 {
+        moments.push(rt.namespace::<Ledger>().get(&id).add(SECRET.into()).await.unwrap());
+        rt.restart().await.unwrap();
+    }
+    assert!(stands_anywhere(&rt, SECRET));
+    let ledgers = rt.namespace::<Ledger>();
+    assert!(ledgers.erase(&id).await.unwrap());
+    assert!(!stands_anywhere(&rt, SECRET));
+    assert!(!ledgers.exists(&id).unwrap());
+    for crashes in [false, true] {
+        if crashes {
+            rt.crash().await.unwrap();
+        }
+        let ledgers = rt.namespace::<Ledger>();
+        for moment in &moments {
+            let gone = ledgers.restore(&id, moment).await.unwrap_err();
+            assert_eq!(gone.kind(), ErrorKind::NotKept);
+        }
+        assert!(!stands_anywhere(&rt, SECRET));
+    }
+    // Others keep their past, and so does who comes after it.
+    let ledgers = rt.namespace::<Ledger>();
+    ledgers.restore(&other, &kept).await.unwrap();
+    assert_eq!(ledgers.get(&other).entries().await.unwrap(), ["kept"]);
+    let one = ledgers.get(&id).add("one".into()).await.unwrap();
+    ledgers.get(&id).add("two".into()).await.unwrap();
+    ledgers.restore(&id, &one).await.unwrap();
+    assert_eq!(ledgers.get(&id).entries().await.unwrap(), ["one"]);
+    assert!(one > moments[2]);
+}
+
+#[tokio::test]
+async fn what_was_deleted_before_a_crash_can_still_be_erased() {
+    let mut rt = start().await;
+    let ledgers = rt.namespace::<Ledger>();
+    let id = ledgers.id_from_name("home").unwrap();
+    let moment = ledgers.get(&id).add(SECRET.into()).await.unwrap();
+    assert!(ledgers.delete(&id).await.unwrap());
+    rt.crash().await.unwrap();
+    // It is deleted, and no more than that.
+    assert!(stands_anywhere(&rt, SECRET));
+    let ledgers = rt.namespace::<Ledger>();
+    ledgers.restore(&id, &moment).await.unwrap();
+    assert_eq!(ledgers.get(&id).entries().await.unwrap(), [SECRET]);
+    assert!(ledgers.delete(&id).await.unwrap());
+    for _ in 0..2 {
+        assert!(!ledgers.erase(&id).await.unwrap(), "there was nothing to delete");
+        assert!(!stands_anywhere(&rt, SECRET));
+        let gone = ledgers.restore(&id, &moment).await.unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::NotKept);
+    }
+}
+
+#[tokio::test]
+async fn an_object_is_erased_where_no_history_is_kept_too() {
+    let rt = TestRuntime::start(|builder| builder.register::<Ledger>()).await.unwrap();
+    let ledgers = rt.namespace::<Ledger>();
+    let id = ledgers.id_from_name("home").unwrap();
+    ledgers.get(&id).add(SECRET.into()).await.unwrap();
+    rt.evict(&ledgers.get(&id)).await.unwrap();
+    assert!(stands_anywhere(&rt, SECRET));
+    assert!(ledgers.erase(&id).await.unwrap());
+    assert!(contents(&rt).is_empty());
+}
+
+#[tokio::test]
+async fn the_history_stays_within_its_limit_and_the_oldest_goes_first() {
+    const LIMIT: u64 = 48 * 1_024 * 1_024;
+    let mut rt = TestRuntime::start(|builder| {
+        let month = Duration::from_secs(30 * 24 * 3_600);
+        builder.register::<Ledger>().history(month).history_limit(LIMIT)
+    })
+    .await
+    .unwrap();
+    let id = rt.namespace::<Ledger>().id_from_name("home").unwrap();
+    let mut moments = Vec::new();
+    for _ in 0..6 {
+        for _ in 0..10 {
+            let ledgers = rt.namespace::<Ledger>();
+            moments.push(ledgers.get(&id).fill(1_500_000).await.unwrap());
+        }
+        rt.restart().await.unwrap();
+        let files = std::fs::read_dir(rt.directory().join("history")).unwrap();
+        let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        // A file that is being sorted is there twice.
+        assert!(bytes <= LIMIT + LIMIT / 2, "{bytes}");
+    }
+    let ledgers = rt.namespace::<Ledger>();
+    let mut kept = Vec::new();
+    for moment in &moments {
+        // It looks whether that can be done, and the next one takes its place.
+        let wished = ledgers.get(&id).go_back_later(*moment).await;
+        if let Err(error) = &wished {
+            assert!(error.to_string().contains("goes back to"), "{error}");
+        }
+        kept.push(wished.is_ok());
+    }
+    assert!(kept.is_sorted(), "{kept:?}");
+    let gone = kept.iter().filter(|kept| !**kept).count();
+    assert!((10..55).contains(&gone), "{gone} of {} are gone", moments.len());
+    // The state of before the last wish and the first that is left, as any other.
+    let first = moments[gone];
+    ledgers.restore(&id, &first).await.unwrap();
+    assert!(ledgers.current_bookmark(&id).await.unwrap() > moments[59]);
 }

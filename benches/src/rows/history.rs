@@ -16,7 +16,7 @@ use crate::measure::{Pace, Row, Run, Sides, Size, count};
 use crate::rows::fleet::{Answer, Fleet, call_rate};
 use crate::rows::ok;
 
-const MONTH: Duration = Duration::from_secs(30 * 24 * 3_600);
+const MONTH: Duration = Duration::from_hours(30 * 24);
 /// One caller alone writes little: so checkpoints fall into the row.
 const DISTANCE_OF_ONE: u64 = 2 * 1_024 * 1_024;
 /// Rows of an object, which fill some 15 pages.
@@ -118,7 +118,7 @@ fn change_one(shelf: &ShelfStub) -> impl Future<Output = Answer<usize>> + Send +
 }
 
 fn median_update() -> Sides {
-    let side = |choose: fn(Builder) -> Builder| -> Run {
+    let half = |choose: fn(Builder) -> Builder| -> Run {
         let fleet = shelves(1, |builder| choose(builder).checkpoint_distance(DISTANCE_OF_ONE));
         Box::new(move |time| {
             let latencies = Latencies::default();
@@ -126,13 +126,13 @@ fn median_update() -> Sides {
             f64::from(latencies.summary(None).p50_us)
         })
     };
-    Sides::pair(side(with), side(without))
+    Sides::pair(half(with), half(without))
 }
 
 fn sustained(size: Size) -> Sides {
     let objects = size.scaled(1_000);
     let distance = size.scaled(64 * 1_024 * 1_024) as u64;
-    let side = |choose: fn(Builder) -> Builder| -> Run {
+    let half = |choose: fn(Builder) -> Builder| -> Run {
         let fleet = shelves(objects, |builder| choose(builder).checkpoint_distance(distance));
         Box::new(move |_| {
             let noted = fleet.path().join("journal/CHECKPOINT");
@@ -149,7 +149,7 @@ fn sustained(size: Size) -> Sides {
             begin.elapsed().as_secs_f64() * 1e6 / calls
         })
     };
-    Sides::pair(side(with), side(without))
+    Sides::pair(half(with), half(without))
 }
 
 fn kept(size: Size) -> Sides {

@@ -261,14 +261,21 @@ pub(super) fn find<'a>(
     }
 }
 
+/// Refuses a new class of the name that another one had first: an older program, or a name that is taken.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`], with the ways out.
+pub(super) fn check_is_free(classes: &[Class], name: &str) -> Result<()> {
+    let Some(other) = classes.iter().find(|class| class.key == name) else { return Ok(()) };
+    let other = &other.name;
+    Err(invalid(format!(
+        "class `{other}` was first called `{name}` and its objects are stored under that name: \
+         choose another name for a new class; to go back to the old name, say `renamed_from = \"{other}\"`"
+    )))
+}
+
 fn insert(transaction: &Transaction<'_>, classes: &[Class], name: &str) -> Result<Class> {
-    if let Some(other) = classes.iter().find(|class| class.key == name) {
-        return Err(invalid(format!(
-            "class `{}` was first called `{name}` and its objects are stored under that name: \
-             choose another name for the new class",
-            other.name
-        )));
-    }
+    check_is_free(classes, name)?;
     transaction
         .execute("INSERT INTO classes (key, name, former) VALUES (?1, ?1, '')", [name])
         .map_err(sqlite::error)?;

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use self::listed::Listed;
 use self::object::Examiner;
-pub(crate) use self::trial::Trial;
+pub(crate) use self::trial::{Trial, TrialDatabase};
 use super::files::{Disk, ReadOnlyDisk};
 use super::journal::{checkpoint, segment};
 use super::journaled::quarantine::Quarantine;

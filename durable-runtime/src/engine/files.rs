@@ -55,6 +55,13 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Whether there is a file or a folder.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
+    /// Lets a file that is there, and empty, share the bytes of another one until either changes. `false` if this disk
+    /// cannot do that.
+    fn share(&self, from: &Path, to: &Path) -> io::Result<bool> {
+        let _ = (from, to);
+        Ok(false)
+    }
+
     /// Makes the entries of a folder durable: new, renamed and removed files.
     fn sync_directory(&self, folder: &Path) -> io::Result<()>;
 
@@ -131,6 +138,10 @@ impl Disk for RealDisk {
         path.try_exists()
     }
 
+    fn share(&self, from: &Path, to: &Path) -> io::Result<bool> {
+        share(from, to)
+    }
+
     fn sync_directory(&self, folder: &Path) -> io::Result<()> {
         directory::sync(folder)
     }
@@ -176,6 +187,18 @@ impl Disk for ReadOnlyDisk {
     fn sync_filesystem(&self, _folder: &Path) -> io::Result<FilesystemSync> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
+}
+
+/// Why it cannot be done does not matter: the bytes are copied then.
+#[cfg(target_os = "linux")]
+fn share(from: &Path, to: &Path) -> io::Result<bool> {
+    let (from, to) = (File::open(from)?, fs::OpenOptions::new().write(true).open(to)?);
+    Ok(rustix::fs::ioctl_ficlone(to, from).is_ok())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn share(_from: &Path, _to: &Path) -> io::Result<bool> {
+    Ok(false)
 }
 
 #[cfg(target_os = "linux")]

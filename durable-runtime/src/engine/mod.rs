@@ -9,6 +9,7 @@
 
 mod catalogue;
 mod check;
+mod copies;
 mod directory;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -41,12 +42,15 @@ pub(crate) use catalogue::ObjectIndex;
 pub(crate) use catalogue::{Catalogue, Class as StoredClass};
 pub(crate) use check::Trial;
 pub use check::{Check, CheckProgress, CheckReport, Problem, ProblemKind, ProblemObject, check};
+pub(crate) use copies::{Copied, Copies, CopyFile, OnProgress};
 pub(crate) use directory::Directory;
 #[cfg(test)]
 pub(crate) use files::held;
 #[cfg(feature = "testing")]
 pub(crate) use files::lossy::LossyDisk;
 pub(crate) use files::{Disk, RealDisk};
+#[cfg(feature = "admin")]
+pub(crate) use history::Moments;
 pub(crate) use history::{HistoryLimits, Point};
 pub(crate) use journaled::{JournaledEngine, OnDamage, WriteLimits};
 pub(crate) use listing::{Known, Listed, Order, Place};
@@ -209,6 +213,54 @@ pub(crate) trait Engine: Send + Sync + 'static {
         let _ = (object, time_ms);
     }
 
+    /// The copies of databases in this directory.
+    ///
+    /// # Errors
+    /// When this engine makes none.
+    fn copies(&self) -> Result<Arc<Copies>> {
+        Err(no_copies())
+    }
+
+    /// Copies an object as it is now, or as it was after a commit, to a file that is not there yet. The object need not be open, and goes on
+    /// if it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotKept`] when the object does not exist, or that commit is not kept; and when the disk fails.
+    fn copy(
+        &self,
+        object: &ObjectKey,
+        point: Option<Point>,
+        to: &CopyFile,
+        progress: OnProgress<'_>,
+    ) -> Result<Copied> {
+        let _ = (object, point, to, progress);
+        Err(no_copies())
+    }
+
+    /// Makes a copy the first commit of an object that does not exist and that nobody has open.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exists`] when it exists, and when it cannot be logged; then nothing has happened.
+    fn adopt(
+        &self,
+        object: &ObjectKey,
+        copy: CopyFile,
+        about: About,
+        wake: Wake,
+    ) -> Result<Receipt> {
+        let _ = (object, copy, about, wake);
+        Err(no_copies())
+    }
+
+    /// Removes what is kept of an object's past until now, durably, and its file, if it was deleted.
+    ///
+    /// # Errors
+    /// When files cannot be written or removed: part of it may still be there.
+    fn erase(&self, object: &ObjectKey) -> Result<()> {
+        let _ = object;
+        Ok(())
+    }
+
     /// The objects of a class in which work was given up, in the order of their ids.
     ///
     /// # Errors
@@ -221,6 +273,10 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
 /// What is done to a database that was restored, before that is committed. It may refuse.
 pub(crate) type Amend<'a> = &'a mut dyn FnMut(&Connection) -> Result<()>;
+
+fn no_copies() -> Error {
+    Error::new(ErrorKind::Refused, "objects that are not stored cannot be copied")
+}
 
 fn no_history() -> Error {
     Error::new(
@@ -266,6 +322,16 @@ pub(crate) trait Database: Send {
     /// [`ErrorKind::NotKept`] when the object did not exist then, or that is not kept.
     fn commit_at(&self, time_ms: i64) -> Result<Point> {
         let _ = time_ms;
+        Err(no_history())
+    }
+
+    /// So many of the object's last commits that it can be restored to, and the first of all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotKept`] when no history is kept.
+    #[cfg(feature = "admin")]
+    fn moments(&self, count: usize) -> Result<Moments> {
+        let _ = count;
         Err(no_history())
     }
 

@@ -41,6 +41,11 @@ const STAMP_AT: usize = 72;
 const STAMP_BYTES: usize = 20;
 
 impl Stamp {
+    /// Writes it into the file of a database.
+    pub(crate) fn write_to(self, file: &dyn DiskFile) -> io::Result<()> {
+        file.write_at(&self.to_bytes(), STAMP_AT as u64)
+    }
+
     fn to_bytes(self) -> [u8; STAMP_BYTES] {
         let mut bytes = [0; STAMP_BYTES];
         bytes[..8].copy_from_slice(&self.commit.to_le_bytes());
@@ -60,6 +65,12 @@ impl Stamp {
             time_ms: number(time_ms).cast_signed(),
         }
     }
+}
+
+/// Makes the file of a database a plain one: whole, and without a stamp.
+pub(crate) fn clean(file: &dyn DiskFile) -> io::Result<()> {
+    file.write_at(&[COMPLETE], MARK_AT as u64)?;
+    file.write_at(&[0; STAMP_BYTES], STAMP_AT as u64)
 }
 
 /// What the first page of a database says of it.
@@ -97,6 +108,12 @@ pub(crate) trait PageStore: Send + Sync + fmt::Debug {
     /// Also when the store ends before that page, or is incomplete.
     fn read(&self, number: u32, image: &mut Image) -> io::Result<()>;
 
+    /// Reads pages one after the other, as the file has them: also from one that a write-back has left incomplete.
+    ///
+    /// # Errors
+    /// Also when the store ends before the last of them.
+    fn read_raw(&self, first: u32, pages: &mut [u8]) -> io::Result<()>;
+
     /// How many pages there are; 0 if nothing was ever written.
     ///
     /// # Errors
@@ -109,6 +126,13 @@ pub(crate) trait PageStore: Send + Sync + fmt::Debug {
     /// Which commit the store holds; the default if nothing was ever written.
     fn stamp(&self) -> io::Result<Stamp>;
 
+    /// From now on the store is this file, which is complete and durable, and lies elsewhere until it is
+    /// [settled](Self::settle), written to or deleted.
+    fn adopt(&self, file: PathBuf);
+
+    /// Moves a file that was adopted to its place. A crash before leaves it where it was.
+    fn settle(&self) -> io::Result<()>;
+
     /// Makes what was written or deleted durable.
     fn sync(&self) -> io::Result<()>;
 
@@ -118,8 +142,8 @@ pub(crate) trait PageStore: Send + Sync + fmt::Debug {
     /// Gives back the file descriptor, until the next use.
     fn release(&self);
 
-    /// Where it is, for messages.
-    fn place(&self) -> &Path;
+    /// Where it is now.
+    fn place(&self) -> PathBuf;
 }
 
 /// An object in a file of its own.
@@ -129,6 +153,8 @@ pub(crate) struct FilePerObject {
     /// The folder of all objects.
     root: PathBuf,
     path: PathBuf,
+    /// Where the file still lies, if it was adopted.
+    adopted: Mutex<Option<PathBuf>>,
     file: Mutex<Option<Arc<dyn DiskFile>>>,
     /// Held by whoever writes. It says whether folders are to be synced.
     writer: Mutex<Writer>,
@@ -145,10 +171,16 @@ struct Writer {
 impl FilePerObject {
     /// The file of an object under the folder of all objects.
     pub(crate) fn new(disk: Arc<dyn Disk>, root: &Path, object: &ObjectKey) -> FilePerObject {
+        FilePerObject::at(disk, root, object_path(root, object))
+    }
+
+    /// A database file that is no object's.
+    pub(crate) fn at(disk: Arc<dyn Disk>, root: &Path, path: PathBuf) -> FilePerObject {
         FilePerObject {
             disk,
             root: root.to_owned(),
-            path: object_path(root, object),
+            path,
+            adopted: Mutex::default(),
             file: Mutex::default(),
             writer: Mutex::default(),
             marked: AtomicBool::new(false),
@@ -181,7 +213,7 @@ impl FilePerObject {
         if let Some(file) = &*file {
             return Ok(Arc::clone(file));
         }
-        Ok(Arc::clone(file.insert(self.disk.open(&self.path)?)))
+        Ok(Arc::clone(file.insert(self.disk.open(&self.place())?)))
     }
 
     fn open_or_create(&self, writer: &mut Writer) -> io::Result<Arc<dyn DiskFile>> {
@@ -220,7 +252,13 @@ impl FilePerObject {
 impl PageStore for FilePerObject {
     fn read(&self, number: u32, image: &mut Image) -> io::Result<()> {
         let marked = self.marked.load(Ordering::Acquire);
-        read_full(&*self.open()?, image, number)?;
+        match read_full(&*self.open()?, image, number) {
+            // It had been closed, and has got its place meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                read_full(&*self.open()?, image, number)?;
+            }
+            read => read?,
+        }
         if number != 1 || image[MARK_AT] != INCOMPLETE {
             return Ok(());
         }
@@ -229,6 +267,13 @@ impl PageStore for FilePerObject {
             return Ok(());
         }
         self.read_marked(image)
+    }
+
+    fn read_raw(&self, first: u32, pages: &mut [u8]) -> io::Result<()> {
+        if self.open()?.read_at(pages, offset(first))? < pages.len() {
+            return Err(invalid("the object's file is shorter than it was"));
+        }
+        Ok(())
     }
 
     fn size(&self) -> io::Result<u32> {
@@ -261,12 +306,32 @@ impl PageStore for FilePerObject {
     }
 
     fn write(&self, snapshot: &Snapshot, stamp: Stamp) -> io::Result<()> {
+        self.settle()?;
         let mut writer = self.writer.lock();
         let file = self.open_or_create(&mut writer)?;
         self.marked.store(true, Ordering::Release);
         file.write_at(&[INCOMPLETE], MARK_AT as u64)?;
         write_marked(&*file, snapshot, stamp)?;
         self.marked.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn adopt(&self, file: PathBuf) {
+        let _writer = self.writer.lock();
+        *self.adopted.lock() = Some(file);
+        self.file.lock().take();
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        let mut writer = self.writer.lock();
+        let Some(adopted) = self.adopted.lock().clone() else { return Ok(()) };
+        self.disk.create_dir_all(self.path.parent().unwrap_or(&self.root))?;
+        // Whoever opens it meanwhile waits, and finds it under its new name.
+        let mut file = self.file.lock();
+        self.disk.rename(&adopted, &self.path)?;
+        *self.adopted.lock() = None;
+        file.take();
+        writer.is_name_synced = false;
         Ok(())
     }
 
@@ -296,10 +361,12 @@ impl PageStore for FilePerObject {
         self.file.lock().take();
         writer.is_name_synced = false;
         self.marked.store(false, Ordering::Release);
-        match self.disk.remove(&self.path) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+        match self.disk.remove(&self.place()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => {
+                *self.adopted.lock() = None;
+                Ok(())
+            }
         }
     }
 
@@ -307,8 +374,8 @@ impl PageStore for FilePerObject {
         self.file.lock().take();
     }
 
-    fn place(&self) -> &Path {
-        &self.path
+    fn place(&self) -> PathBuf {
+        self.adopted.lock().clone().unwrap_or_else(|| self.path.clone())
     }
 }
 

@@ -32,7 +32,8 @@
 //! | 4,096 bytes | the image (form 0) |
 //! | u16, bytes | length and ranges of the [`delta`] (forms 1 and 2) |
 //!
-//! Whether a commit creates, deletes or restores its object is in the flags of its frames.
+//! Whether a commit creates, deletes or restores its object is in the flags of its frames; and whether it creates it from a
+//! file that lies ready: see [`copies`](super::copies).
 
 pub(crate) mod decode;
 pub(crate) mod delta;
@@ -53,7 +54,7 @@ pub(crate) const PAGE_BYTES: usize = 4_096;
 /// The bytes of a page.
 pub(crate) type Image = [u8; PAGE_BYTES];
 
-/// The format that is written, and the only one that is read so far.
+/// The format of all frames but those that adopt a file.
 pub(crate) const FORMAT_VERSION: u8 = 1;
 /// The largest payload: a migration that changes 1 GiB of pages fits.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1_280 * 1_024 * 1_024;
@@ -74,10 +75,13 @@ const AGAINST_ZEROS: u8 = 2;
 
 /// What a commit does to its object as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, as they stand in the frame")]
 pub(crate) struct Effects {
     pub(crate) creates: bool,
     pub(crate) deletes: bool,
     pub(crate) restores: bool,
+    /// It creates the object, from a file.
+    pub(crate) adopts: bool,
 }
 
 /// What is known of a commit besides its pages.
@@ -132,6 +136,7 @@ impl Draft {
             (commit.effects.creates, frame::CREATES),
             (commit.effects.deletes, frame::DELETES),
             (commit.effects.restores, frame::RESTORES),
+            (commit.effects.adopts, frame::ADOPTS),
         ];
         let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |sum, (_, bit)| sum | bit);
         Ok(Draft { bytes, payload_at, count_at, pages: 0, number: commit.number, flags })
@@ -174,9 +179,9 @@ impl Draft {
     }
 
     /// The head and the payload, for a place other than the journal.
-    pub(crate) fn into_body(mut self) -> Vec<u8> {
+    pub(crate) fn body(&mut self) -> &[u8] {
         self.bytes[self.count_at..self.count_at + 4].copy_from_slice(&self.pages.to_le_bytes());
-        self.bytes.split_off(frame::FRAME_HEAD_BYTES)
+        &self.bytes[frame::FRAME_HEAD_BYTES..]
     }
 
     /// The frames, none of them longer than `frame_bytes_max`.

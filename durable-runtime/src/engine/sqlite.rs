@@ -4,7 +4,9 @@
 //! [`OURS`], and no text of a user's may. The cache is keyed by text and asks no authorizer, so without
 //! the mark a user who repeats our text would get our rights.
 
-use rusqlite::{Connection, ErrorCode, ffi};
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::Configure;
 use crate::{Constraint, Error, ErrorKind, Result};
@@ -13,7 +15,7 @@ use crate::{Constraint, Error, ErrorKind, Result};
 pub(crate) const OURS: &str = "/*durable*/";
 
 /// Stands in the header of every object's file. A promise: tools recognise the files by it.
-pub(super) const APPLICATION_ID: u32 = 0x4472_626c;
+pub(crate) const APPLICATION_ID: u32 = 0x4472_626c;
 
 pub(crate) const PAGE_BYTES: u64 = 4_096;
 
@@ -31,6 +33,12 @@ pub(super) fn open_memory(configure: &Configure) -> Result<Connection> {
     );
     connection.execute_batch(&layout).map_err(error)?;
     prepare(connection, configure)
+}
+
+/// Opens a database file that is no object's, by the path alone, for programs that only the system's locks keep apart.
+pub(crate) fn open_file(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
 }
 
 pub(super) fn prepare(mut connection: Connection, configure: &Configure) -> Result<Connection> {

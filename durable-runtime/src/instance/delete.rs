@@ -6,14 +6,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
-use crate::activity::waiting;
 use crate::call::{CallError, Failure};
-use crate::engine::Receipt;
 use crate::instance::events::event;
 use crate::instance::turn::dispose;
-use crate::instance::{Job, Live, Object};
+use crate::instance::visit::visit;
+use crate::instance::{Live, Object};
 use crate::{DurableObject, Result};
 
 /// Why calls that waited were not made, and what clients of WebSockets are told.
@@ -28,42 +25,16 @@ pub(super) enum Cause {
     Expired,
 }
 
-/// What a deletion gave: whether there was something to delete, and when that is durable.
-type Deleted = Result<(bool, Receipt), Failure>;
-
 /// Deletes what the object has stored; gives whether there was anything.
 pub(crate) async fn delete<T: DurableObject>(object: Arc<Object<T>>) -> Result<bool, Failure> {
-    let (sender, done) = oneshot::channel();
-    object.submit_patiently(Box::new(Deletion { sender })).await?;
-    let (existed, receipt) = waiting(done).await.unwrap_or(Err(CallError::ShutDown))?;
-    receipt.wait().await.map_err(CallError::StorageFailed)?;
-    Ok(existed)
-}
-
-struct Deletion {
-    sender: oneshot::Sender<Deleted>,
-}
-
-impl<T: DurableObject> Job<T> for Deletion {
-    fn run(self: Box<Self>, live: &mut Live<T>) {
-        let deleted = live.delete(Cause::Asked);
-        let _ = self.sender.send(deleted);
-    }
-
-    fn fail(self: Box<Self>, failure: Failure) {
-        let _ = self.sender.send(Err(failure));
-    }
-
-    fn needs_no_instance(&self) -> bool {
-        true
-    }
+    visit(object, |live| live.delete(Cause::Asked)).await?
 }
 
 impl<T: DurableObject> Live<T> {
-    pub(super) fn delete(&mut self, cause: Cause) -> Deleted {
+    pub(super) fn delete(&mut self, cause: Cause) -> Result<bool, Failure> {
         let existed = self.ctx.store_mut().delete().map_err(CallError::StorageFailed)?;
-        let receipt = self.ctx.store().receipt();
         dispose(self.instance.take());
+        self.ctx.object().set_resident(false);
         self.ctx.object().deleted();
         let identity = self.ctx.identity();
         match cause {
@@ -71,7 +42,7 @@ impl<T: DurableObject> Live<T> {
             Cause::Asked => event!(info, identity, "an object was deleted"),
             Cause::Expired => event!(info, identity, "an object has expired and was deleted"),
         }
-        Ok((existed, receipt))
+        Ok(existed)
     }
 }
 

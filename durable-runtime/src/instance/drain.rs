@@ -54,6 +54,7 @@ impl<T: DurableObject> Drop for Holder<T> {
         if let Some(live) = self.live.take() {
             live.dismiss();
         }
+        self.object.set_resident(false);
         loop {
             self.object.reset(&Arc::from("its work was given up"));
             if !self.object.mailbox.lock().vacate() {
@@ -85,7 +86,11 @@ pub(super) async fn drain<T: DurableObject>(mut holder: Holder<T>) {
             };
             // The guard must be gone before the job runs: a job may submit another one.
             let next = match failure {
-                None => holder.object.mailbox.lock().next(live, |live| live.is_ready()),
+                None => {
+                    let mut mailbox = holder.object.mailbox.lock();
+                    let is_visit = mailbox.front().is_some_and(|job| job.needs_no_instance());
+                    mailbox.next(live, |live| is_visit || live.is_ready())
+                }
                 Some(_) => holder.object.mailbox.lock().give_out(live),
             };
             match next {
@@ -113,6 +118,9 @@ pub(super) async fn drain<T: DurableObject>(mut holder: Holder<T>) {
 /// tried again, since what failed may have been repaired.
 fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box<Live<T>>> {
     loop {
+        if !run_cold(object) {
+            return None;
+        }
         let failure = match activate(object) {
             Ok(live) => return Some(live),
             Err(failure) => failure,
@@ -126,6 +134,27 @@ fn activate_or_fail_all<T: DurableObject>(object: &Arc<Object<T>>) -> Option<Box
         }
         if !object.mailbox.lock().vacate() {
             return None;
+        }
+    }
+}
+
+/// Runs the jobs that come first and need no instance. `false` if nothing waits behind them: the object is cold again.
+fn run_cold<T: DurableObject>(object: &Arc<Object<T>>) -> bool {
+    loop {
+        let job = {
+            let mut mailbox = object.mailbox.lock();
+            match mailbox.front() {
+                Some(job) if job.needs_no_instance() => mailbox.take_front(),
+                _ => return true,
+            }
+        };
+        match (job, unready(object)) {
+            (Some(job), Some(mut live)) => job.run(&mut live),
+            (Some(job), None) => fail_job(job, CallError::ShutDown),
+            (None, _) => {}
+        }
+        if !object.mailbox.lock().vacate() {
+            return false;
         }
     }
 }

@@ -175,6 +175,16 @@ impl<J, L> Mailbox<J, L> {
         !self.gates.last().map_or(&self.jobs, |gate| &gate.jobs).is_empty()
     }
 
+    /// The job that is next, if one waits that may run.
+    pub(crate) fn front(&self) -> Option<&J> {
+        self.gates.last().map_or(&self.jobs, |gate| &gate.jobs).front().map(|(_, job)| job)
+    }
+
+    /// Takes out the job that is next, for whoever has the seat without an instance.
+    pub(crate) fn take_front(&mut self) -> Option<J> {
+        self.queue(self.gates.len()).pop_front().map(|(_, job)| job)
+    }
+
     /// What the drain task does next. No job is given out to an instance that is not ready, also not one that
     /// came since the task has last looked.
     pub(crate) fn next(&mut self, live: L, is_ready: impl FnOnce(&L) -> bool) -> Next<J, L> {
@@ -249,6 +259,15 @@ impl<J, L> Mailbox<J, L> {
     /// Takes an instance that nobody uses, to evict it; [`vacate`](Self::vacate) follows.
     pub(crate) fn take_idle(&mut self) -> Option<L> {
         if self.gates.is_empty() { self.take_seat() } else { None }
+    }
+
+    /// Takes the seat of an object that has no instance, to make none; [`vacate`](Self::vacate) follows.
+    pub(crate) fn take_vacant(&mut self) -> bool {
+        let is_vacant = matches!(self.seat, Seat::Cold) && !self.has_next();
+        if is_vacant {
+            self.seat = Seat::Taken;
+        }
+        is_vacant
     }
 
     /// Whether somebody runs and nobody waits: the object may be free in a moment.

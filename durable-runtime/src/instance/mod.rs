@@ -9,6 +9,7 @@
 //! - After a reset nothing of before goes on: no turn commits, no handler is polled, nobody waits, and
 //!   no socket stays connected.
 
+pub(crate) mod adopt;
 pub(crate) mod alarm;
 pub(crate) mod chain;
 pub(crate) mod delete;
@@ -18,21 +19,25 @@ mod failure;
 pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod mailbox;
+#[cfg(feature = "admin")]
+pub(crate) mod operate;
 pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod pace;
 mod ready;
 pub(crate) mod registry;
+mod restore;
 pub(crate) mod session;
 pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod turn;
+pub(crate) mod visit;
 pub(crate) mod watch;
 pub(crate) mod work;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -44,7 +49,7 @@ pub(crate) use crate::observe::events;
 use crate::observe::meters::{ClassMeters, ResidentMeter};
 use crate::socket::Sockets;
 use crate::storage::alarm::time_of;
-use crate::storage::millis;
+use crate::storage::{Store, millis};
 use crate::{Context, DurableObject};
 
 use events::event;
@@ -66,7 +71,8 @@ pub(crate) trait Job<T: DurableObject>: Send {
     fn run(self: Box<Self>, live: &mut Live<T>);
     /// Tells whoever waits that it will not be done.
     fn fail(self: Box<Self>, failure: Failure);
-    /// Whether it runs also in an object that cannot be made ready.
+    /// Whether it runs without an instance, and so also in an object that cannot be made ready: one that is not in memory
+    /// stays so.
     fn needs_no_instance(&self) -> bool {
         false
     }
@@ -96,6 +102,12 @@ pub(crate) struct Object<T: DurableObject> {
     pub(crate) sockets: Sockets,
     /// Whether it is in the ring of [`registry::Residents`].
     listed: AtomicBool,
+    /// Whether it is in memory, as far as operators are concerned: who only looks at it does not bring it there.
+    is_resident: AtomicBool,
+    /// Turns that were run. Only whoever runs one writes it.
+    turns: AtomicU64,
+    /// Memory of its database, in bytes, as it was after the last turn.
+    bytes: AtomicUsize,
 }
 
 /// The instance and all that only a turn may touch.
@@ -135,6 +147,9 @@ impl<T: DurableObject> Object<T> {
             duties: Mutex::default(),
             sockets: Sockets::default(),
             listed: AtomicBool::new(false),
+            is_resident: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
         }
     }
 
@@ -388,6 +403,10 @@ impl<T: DurableObject> Object<T> {
         self.is_outlived.load(Ordering::Acquire)
     }
 
+    fn set_resident(&self, is_resident: bool) {
+        self.is_resident.store(is_resident, Ordering::Relaxed);
+    }
+
     /// Whether a handler, a background future or a gate is pending.
     pub(crate) fn is_pinned(&self) -> bool {
         self.session.lock().is_pinned()
@@ -397,6 +416,7 @@ impl<T: DurableObject> Object<T> {
     /// never open twice.
     fn vacate(self: &Arc<Self>, live: Live<T>) {
         live.dismiss();
+        self.set_resident(false);
         self.meters().evictions.increment(1);
         event!(debug, self.identity, "an object was evicted");
         if self.mailbox.lock().vacate() {
@@ -445,9 +465,15 @@ impl<T: DurableObject> Live<T> {
         self.instance.is_some() && !self.session.is_over()
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        self.ctx.store()
+    }
+
     /// Takes note of how much memory its database takes now.
     fn weigh(&mut self) {
-        self.weight.set(self.ctx.store().memory_bytes());
+        let bytes = self.ctx.store().memory_bytes();
+        self.weight.set(bytes);
+        self.ctx.object().bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Drops the instance and closes its database, and stays: what an eviction does, for who goes on at once.

@@ -54,7 +54,13 @@ impl<T: DurableObject> Live<T> {
             event!(error, identity, reason = %failure, "an object could not be opened");
         }
         self.ctx.reset_store();
-        Err(failure)
+        // The log has the object in fields of its own.
+        Err(match failure {
+            CallError::Activation(error) => {
+                CallError::Activation(error.context(self.ctx.object().label()))
+            }
+            failure => failure,
+        })
     }
 
     /// Runs the constructor, as a turn.
@@ -84,6 +90,7 @@ impl<T: DurableObject> Live<T> {
             Ok(Ok(instance)) => match self.commit() {
                 Ok(()) => {
                     self.instance = Some(instance);
+                    self.ctx.object().set_resident(true);
                     return Ok(());
                 }
                 Err(failure) => {

@@ -13,14 +13,22 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
+#[cfg(feature = "admin")]
+use crate::call::Failure;
 use crate::id::{Identity, RawId};
 use crate::instance::Object;
+use crate::instance::adopt::{self, Adoption};
+#[cfg(feature = "admin")]
+use crate::instance::delete;
 use crate::instance::idle::{self, Verdict};
+#[cfg(feature = "admin")]
+use crate::instance::operate::{self, Present, Visit};
 use crate::instance::outbox::{self, Delivered, Delivery};
 use crate::instance::work::{self, Woken};
 use crate::node::Node;
+use crate::object::MigrationInfo;
 use crate::observe::meters::ClassMeters;
-use crate::{BoxFuture, DurableObject};
+use crate::{BoxFuture, DurableObject, Result};
 
 const SHARDS: usize = 16;
 
@@ -100,6 +108,24 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     fn wake(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Woken>;
     /// Gives messages to an object.
     fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered>;
+    /// The history of its schema.
+    fn migrations(&self) -> &'static [MigrationInfo];
+    /// How long its objects are kept that nobody uses.
+    fn expires_after(&self) -> Option<Duration>;
+    /// Who the object with this id is.
+    fn identity(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        name: Option<&Arc<str>>,
+    ) -> Arc<Identity>;
+    /// Makes a copy the first commit of an object, durably.
+    fn adopt(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        adoption: Adoption,
+    ) -> BoxFuture<Result<()>>;
     /// Who the object at this address is.
     fn identity_at(&self, address: usize) -> Option<Arc<Identity>>;
     /// Whether somebody runs in any object.
@@ -113,6 +139,29 @@ pub(crate) trait AnyClass: Any + Send + Sync {
     /// Evicts all objects that nothing needs; `false` if there are others.
     #[cfg(feature = "testing")]
     fn evict_all(&self) -> bool;
+    /// Lets an operator do something with the storage of an object.
+    #[cfg(feature = "admin")]
+    fn visit(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        visit: Visit,
+    ) -> BoxFuture<Result<(), Failure>>;
+    /// Deletes what an object has stored; gives whether there was anything.
+    #[cfg(feature = "admin")]
+    fn delete(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Result<bool, Failure>>;
+    /// Drops an object's instance, unless it is at work; whether it has none now.
+    #[cfg(feature = "admin")]
+    fn evict(&self, id: RawId) -> bool;
+    /// The objects that are in memory, or were lately.
+    #[cfg(feature = "admin")]
+    fn present(&self) -> Vec<Present>;
+    /// The same of one object.
+    #[cfg(feature = "admin")]
+    fn present_one(&self, id: RawId) -> Option<Present>;
+    /// When an object was last in use, if it is in memory or was lately.
+    #[cfg(feature = "admin")]
+    fn last_use_of(&self, id: RawId, now: SystemTime) -> Option<SystemTime>;
 }
 
 impl<T: DurableObject> AnyClass for Class<T> {
@@ -131,6 +180,32 @@ impl<T: DurableObject> AnyClass for Class<T> {
     fn deliver(self: Arc<Self>, node: &Arc<Node>, delivery: Delivery) -> BoxFuture<Delivered> {
         let object = self.object(node, delivery.receiver.id, delivery.name.as_ref());
         Box::pin(outbox::deliver(object, delivery))
+    }
+
+    fn migrations(&self) -> &'static [MigrationInfo] {
+        T::MIGRATIONS
+    }
+
+    fn expires_after(&self) -> Option<Duration> {
+        T::EXPIRES_AFTER
+    }
+
+    fn identity(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        name: Option<&Arc<str>>,
+    ) -> Arc<Identity> {
+        Arc::clone(self.object(node, id, name).identity())
+    }
+
+    fn adopt(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        adoption: Adoption,
+    ) -> BoxFuture<Result<()>> {
+        Box::pin(adopt::adopt(self.object(node, id, None), adoption))
     }
 
     fn identity_at(&self, address: usize) -> Option<Arc<Identity>> {
@@ -161,6 +236,43 @@ impl<T: DurableObject> AnyClass for Class<T> {
     #[cfg(feature = "testing")]
     fn evict_all(&self) -> bool {
         self.objects().iter().filter(|object| !object.evict()).count() == 0
+    }
+
+    #[cfg(feature = "admin")]
+    fn visit(
+        self: Arc<Self>,
+        node: &Arc<Node>,
+        id: RawId,
+        visit: Visit,
+    ) -> BoxFuture<Result<(), Failure>> {
+        Box::pin(operate::visit(self.object(node, id, None), visit))
+    }
+
+    #[cfg(feature = "admin")]
+    fn delete(self: Arc<Self>, node: &Arc<Node>, id: RawId) -> BoxFuture<Result<bool, Failure>> {
+        Box::pin(delete::delete(self.object(node, id, None)))
+    }
+
+    #[cfg(feature = "admin")]
+    fn evict(&self, id: RawId) -> bool {
+        let object = self.shard(id).lock().get(&id).and_then(Weak::upgrade);
+        object.is_none_or(Resident::evict)
+    }
+
+    #[cfg(feature = "admin")]
+    fn present(&self) -> Vec<Present> {
+        self.objects().iter().map(|object| object.present()).collect()
+    }
+
+    #[cfg(feature = "admin")]
+    fn present_one(&self, id: RawId) -> Option<Present> {
+        let object = self.shard(id).lock().get(&id).and_then(Weak::upgrade);
+        object.map(|object| object.present())
+    }
+
+    #[cfg(feature = "admin")]
+    fn last_use_of(&self, id: RawId, now: SystemTime) -> Option<SystemTime> {
+        self.last_use(id, now)
     }
 }
 

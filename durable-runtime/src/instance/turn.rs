@@ -11,6 +11,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 
 use crate::call::{CallError, Failure};
 use crate::engine::Receipt;
@@ -210,7 +211,7 @@ impl<T: DurableObject> Live<T> {
     }
 
     /// Lets go of what cannot be used for another turn.
-    fn after_turn(&mut self) {
+    pub(super) fn after_turn(&mut self) {
         if self.ctx.store().is_failed() {
             // Its fields may be ahead of what a new connection finds.
             dispose(self.instance.take());
@@ -250,6 +251,13 @@ impl<T: DurableObject> Live<T> {
         ended
     }
 
+    /// Counts a turn.
+    fn count_turn(&self) {
+        let turns = &self.ctx.object().turns;
+        // Not an addition in one step: nobody else writes it.
+        turns.store(turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
     /// Runs the turn, in the sight of whoever wants to know of it.
     fn counted_turn<R, E>(
         &mut self,
@@ -258,6 +266,7 @@ impl<T: DurableObject> Live<T> {
     ) -> Result<R, CallError<E>> {
         let method = invocation.method();
         let _on_post = self.take_post(method);
+        self.count_turn();
         if self.ctx.object().meters().is_timed || turns::is_traced() {
             return self.observed_turn(invocation, method, waiting);
         }

@@ -1,6 +1,7 @@
 //! Deleting objects from outside.
 
 use super::Namespace;
+use crate::engine::ObjectKey;
 use crate::instance::delete;
 use crate::instance::turn::in_a_turn;
 use crate::{DurableObject, Error, ErrorKind, ObjectId, Result};
@@ -29,5 +30,24 @@ impl<T: DurableObject> Namespace<T> {
         self.check(id)?;
         let object = self.class()?.object(&self.node, id.raw(), id.shared_name());
         delete::delete(object).await.map_err(|failure| Error::from(failure.widen::<Error>()))
+    }
+
+    /// Deletes an object as [`delete`](Self::delete) does, and with it everything that is kept of its past: no
+    /// [bookmark](crate::Bookmark) of before leads anywhere any more, and when this returns, neither its file nor the history holds anything of it.
+    /// Gives whether there was anything to delete.
+    ///
+    /// It takes as long as a checkpoint and the rewriting of all files of the history that hold something of the object: use `delete` where that does not matter.
+    /// If it fails or the process ends meanwhile, the object may be deleted and not erased. Then call it again: also for an object that is not there
+    /// any more it removes what is left. Of an object that others create anew meanwhile, the past goes, too.
+    ///
+    /// What was committed stands in the journal's files until they are written over: see the guide, "history".
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub async fn erase(&self, id: &ObjectId<T>) -> Result<bool> {
+        let existed = self.delete(id).await?;
+        let object = ObjectKey { class: self.class()?.key.clone(), id: id.raw() };
+        self.node.read(move |engine| engine.erase(&object)).await?;
+        Ok(existed)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Runtime;
-use crate::engine::{Engine, ObjectKey, Order, StoredClass};
+use crate::engine::{Engine, Known, ObjectKey, Order, StoredClass};
 use crate::id::RawId;
 use crate::observe::events::note;
 use crate::{Error, ErrorKind, Result};
@@ -34,20 +34,7 @@ impl Runtime {
     /// # Errors
     /// When the runtime is shut down, or the disk fails.
     pub async fn classes(&self) -> Result<Vec<ClassInfo>> {
-        let classes = |engine: &dyn Engine| {
-            let classes = engine.classes()?.into_iter();
-            let counted = classes.map(|class| {
-                let mut objects = 0;
-                for_each(engine, &class.key, &mut |_| {
-                    objects += 1;
-                    Ok(())
-                })?;
-                let StoredClass { key, name, former, is_registered } = class;
-                Ok(ClassInfo { name, key, former_names: former, is_registered, objects })
-            });
-            counted.collect()
-        };
-        self.owner.node.read(classes).await
+        self.owner.node.read(stored_classes).await
     }
 
     /// Deletes a class that the program does not have any more, and with `force` the objects that it still has; gives how many
@@ -62,8 +49,27 @@ impl Runtime {
     /// or the disk fails.
     pub async fn delete_class(&self, name: &str, force: bool) -> Result<u64> {
         let name = name.to_owned();
-        self.owner.node.read(move |engine| delete_class(engine, &name, force)).await
+        let node = Arc::clone(&self.owner.node);
+        let delete = move |engine: &dyn Engine| {
+            let _alone = node.keep_strangers();
+            delete_class(engine, &name, force)
+        };
+        self.owner.node.read(delete).await
     }
+}
+
+/// The classes that were ever registered, in the order of their names, with how many objects they have.
+pub(crate) fn stored_classes(engine: &dyn Engine) -> Result<Vec<ClassInfo>> {
+    let counted = engine.classes()?.into_iter().map(|class| {
+        let mut objects = 0;
+        for_each(engine, &class.key, &mut |_, _| {
+            objects += 1;
+            Ok(())
+        })?;
+        let StoredClass { key, name, former, is_registered } = class;
+        Ok(ClassInfo { name, key, former_names: former, is_registered, objects })
+    });
+    counted.collect()
 }
 
 fn delete_class(engine: &dyn Engine, name: &str, force: bool) -> Result<u64> {
@@ -78,7 +84,7 @@ fn delete_class(engine: &dyn Engine, name: &str, force: bool) -> Result<u64> {
         return Err(Error::new(ErrorKind::Invalid, text));
     }
     let mut objects = 0_u64;
-    for_each(engine, &class.key, &mut |object| {
+    for_each(engine, &class.key, &mut |object, _| {
         objects += 1;
         if force { engine.delete(object) } else { Ok(()) }
     })?;
@@ -94,10 +100,10 @@ fn delete_class(engine: &dyn Engine, name: &str, force: bool) -> Result<u64> {
 }
 
 /// Visits all objects of a class, in the order of their ids.
-fn for_each(
+pub(crate) fn for_each(
     engine: &dyn Engine,
     class: &str,
-    visit: &mut dyn FnMut(&ObjectKey) -> Result<()>,
+    visit: &mut dyn FnMut(&ObjectKey, &Known) -> Result<()>,
 ) -> Result<()> {
     let class: Arc<str> = class.into();
     let mut after: Option<RawId> = None;
@@ -105,8 +111,8 @@ fn for_each(
         let objects = engine.list(&class, &Order::Ids { after }, BATCH)?;
         let Some((last, _)) = objects.last() else { return Ok(()) };
         after = Some(*last);
-        for (id, _) in objects {
-            visit(&ObjectKey { class: Arc::clone(&class), id })?;
+        for (id, known) in objects {
+            visit(&ObjectKey { class: Arc::clone(&class), id }, &known)?;
         }
     }
 }

@@ -29,7 +29,7 @@ struct Inner {
 }
 
 impl Sockets {
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().open.len()
     }
 

@@ -128,7 +128,7 @@ impl Store {
     }
 
     /// Lets the alarm run now, as the one that it is. Gives whether there is one that does not run already.
-    #[cfg(feature = "testing")]
+    #[cfg(any(feature = "admin", feature = "testing"))]
     pub(crate) fn hasten_alarm(&self, now: i64) -> Result<bool> {
         match self.alarm()?.filter(|alarm| !alarm.is_running) {
             Some(alarm) => {

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::Store;
 use crate::Result;
+use crate::engine::is_no_table;
 
 const CREATE: &str = "CREATE TABLE _durable_expiry (slot INTEGER PRIMARY KEY CHECK (slot = 0), \
     used INTEGER NOT NULL, due INTEGER NOT NULL) STRICT";
@@ -132,12 +133,31 @@ impl Store {
         Ok(())
     }
 
+    /// Has an object that is being restored kept for the whole time from now on: that it was not used meanwhile says nothing.
+    pub(super) fn use_now(&self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
+        let Some(time) = self.expiry.time else { return Ok(()) };
+        let lease = Lease::after(now, time);
+        match connection.execute(SET, (lease.used, lease.due)) {
+            // The class did not expire then.
+            Err(error) if is_no_table(&error) => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
     /// Whether an object whose last noted use was then has not been used for as long as its class says.
     pub(crate) fn is_expired(&self, lease: Lease, now: i64) -> bool {
         self.expiry
             .time
             .is_some_and(|time| lease.used.saturating_add(time) <= now && lease.due <= now)
     }
+}
+
+/// Gives a database that begins now its row.
+pub(super) fn lend(connection: &Connection, now: i64, time: Duration) -> rusqlite::Result<()> {
+    let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let lease = Lease::after(now, time);
+    connection.execute_batch(CREATE)?;
+    connection.execute(SET, (lease.used, lease.due)).map(|_| ())
 }
 
 fn read(connection: &Connection) -> rusqlite::Result<Option<Lease>> {

@@ -17,7 +17,7 @@ use crate::engine::sqlite::OURS;
 use crate::{Error, ErrorKind, Result};
 
 /// Names that start so belong to the framework.
-const RESERVED: &str = "_durable_";
+pub(super) const RESERVED: &str = "_durable_";
 
 /// The longest string, blob or row: one long step of SQLite cannot be interrupted. A value of 8 MiB fits
 /// in a row with a few others.
@@ -60,7 +60,7 @@ const RESET: &str = "PRAGMA case_sensitive_like = OFF; PRAGMA ignore_check_const
 const FUNCTIONS: [&str; 3] = ["fts3_tokenizer", "load_extension", "sqlite_log"];
 
 /// Modules whose virtual tables keep all they hold in tables of the same database.
-const MODULES: [&str; 4] = ["fts5", "fts5vocab", "rtree", "rtree_i32"];
+pub(super) const MODULES: [&str; 4] = ["fts5", "fts5vocab", "rtree", "rtree_i32"];
 
 /// What the authorizer saw in the statement that was prepared last.
 mod seen {
@@ -267,12 +267,12 @@ fn reserved() -> String {
     )
 }
 
-fn is_reserved(name: &str) -> bool {
+pub(super) fn is_reserved(name: &str) -> bool {
     name.get(..RESERVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED))
 }
 
 /// Whether a foreign key of a definition, in small letters, refers to a table of the framework's.
-fn refers_to_reserved(sql: &str) -> bool {
+pub(super) fn refers_to_reserved(sql: &str) -> bool {
     sql.match_indices("references").any(|(at, word)| {
         let name = skip_blank(&sql[at + word.len()..]);
         is_reserved(name.trim_start_matches(['"', '`', '[', '\'']))
@@ -280,7 +280,7 @@ fn refers_to_reserved(sql: &str) -> bool {
 }
 
 /// The text after white space and comments, as SQLite understands those.
-fn skip_blank(mut sql: &str) -> &str {
+pub(super) fn skip_blank(mut sql: &str) -> &str {
     loop {
         sql = sql.trim_start_matches(|letter: char| letter.is_whitespace() || letter == '\u{feff}');
         let end = match sql.get(..2) {

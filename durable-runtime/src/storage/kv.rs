@@ -33,7 +33,7 @@ pub const KV_ENTRY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
 /// The most keys that one call of [`Kv`] may name.
 pub const KV_BATCH_KEYS_MAX: usize = 128;
 
-const CREATE: &str = "CREATE TABLE _durable_kv \
+pub(super) const CREATE: &str = "CREATE TABLE _durable_kv \
     (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID";
 const GET: &str = "/*durable*/SELECT value FROM _durable_kv WHERE key = ?1";
 const PUT: &str = "/*durable*/INSERT INTO _durable_kv (key, value) VALUES (?1, ?2) \

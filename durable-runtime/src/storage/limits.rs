@@ -20,6 +20,9 @@ const STEPS: i32 = 4_096;
 /// The longest text of one statement, in bytes, unless the builder says otherwise.
 const SQL_BYTES_MAX: usize = 100_000;
 
+/// What an operator does.
+const VISIT: &str = "visit";
+
 /// The limits of every object of a runtime.
 #[derive(Clone)]
 pub(crate) struct Limits {
@@ -75,6 +78,9 @@ pub(super) enum Work {
     Framework = 0,
     Turn = 1,
     Migration = 2,
+    /// An operator's.
+    #[cfg(feature = "admin")]
+    Visit = 3,
 }
 
 /// Knows when the SQL that runs is over its time.
@@ -86,11 +92,20 @@ pub(super) struct Deadline {
     work: AtomicU8,
     /// Of the work, to know a new one.
     number: AtomicU64,
+    /// How long an operator's SQL may run, in milliseconds.
+    #[cfg(feature = "admin")]
+    visit_ms: AtomicU64,
 }
 
 impl Deadline {
     pub(super) fn new(limits: Arc<Limits>) -> Self {
-        Deadline { limits, work: AtomicU8::new(0), number: AtomicU64::new(0) }
+        Deadline {
+            limits,
+            work: AtomicU8::new(0),
+            number: AtomicU64::new(0),
+            #[cfg(feature = "admin")]
+            visit_ms: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -103,6 +118,14 @@ impl Deadline {
         self.work.store(work as u8, Ordering::Relaxed);
     }
 
+    /// As [`begin`](Self::begin), for an operator who waits for so long, and not longer than a turn may take.
+    #[cfg(feature = "admin")]
+    pub(super) fn begin_visit(&self, limit: Duration) {
+        let limit = limit.min(self.limits.turn).as_millis();
+        self.visit_ms.store(u64::try_from(limit).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.begin(Work::Visit);
+    }
+
     pub(super) fn end(&self) {
         self.work.store(Work::Framework as u8, Ordering::Relaxed);
     }
@@ -113,6 +136,11 @@ impl Deadline {
             work if work == Work::Turn as u8 => Some((self.limits.turn, "turn", "turn_limit")),
             work if work == Work::Migration as u8 => {
                 Some((self.limits.migration, "migration", "migration_limit"))
+            }
+            #[cfg(feature = "admin")]
+            work if work == Work::Visit as u8 => {
+                let limit = Duration::from_millis(self.visit_ms.load(Ordering::Relaxed));
+                Some((limit, VISIT, "turn_limit"))
             }
             _ => None,
         }
@@ -145,6 +173,13 @@ impl Deadline {
         match error.sqlite_error_code()? {
             ErrorCode::OperationInterrupted => {
                 let (limit, work, option) = self.limit()?;
+                if work == VISIT {
+                    let text = format!(
+                        "the SQL ran longer than its limit of {limit:?}: ask for less, or allow it more time, \
+                         up to the `turn_limit` of the program"
+                    );
+                    return Some(Error::new(ErrorKind::TimedOut, text));
+                }
                 Some(Error::new(
                     ErrorKind::TimedOut,
                     format!(

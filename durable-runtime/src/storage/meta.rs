@@ -12,9 +12,9 @@ use super::{Store, millis};
 use crate::engine::{META_FORMAT as FORMAT, sqlite};
 use crate::{Error, ErrorKind, Result};
 
-const CREATE: &str = "CREATE TABLE _durable_meta (class TEXT NOT NULL, id BLOB NOT NULL, name TEXT, \
+pub(super) const CREATE: &str = "CREATE TABLE _durable_meta (class TEXT NOT NULL, id BLOB NOT NULL, name TEXT, \
     created INTEGER NOT NULL, location_hint TEXT, format INTEGER NOT NULL) STRICT";
-const INSERT: &str = "INSERT INTO _durable_meta (class, id, name, created, location_hint, format) \
+pub(super) const INSERT: &str = "INSERT INTO _durable_meta (class, id, name, created, location_hint, format) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const UPDATE: &str = "UPDATE _durable_meta \
     SET name = coalesce(?1, name), location_hint = coalesce(location_hint, ?2)";

@@ -20,7 +20,7 @@ use crate::object::MigrationInfo;
 use crate::rpc::Access;
 use crate::{Error, ErrorKind, Result};
 
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS _durable_migrations (version INTEGER PRIMARY KEY, \
+pub(super) const CREATE: &str = "CREATE TABLE IF NOT EXISTS _durable_migrations (version INTEGER PRIMARY KEY, \
     name TEXT NOT NULL, checksum INTEGER NOT NULL, applied_at INTEGER NOT NULL) STRICT";
 const INSERT: &str =
     "INSERT INTO _durable_migrations (version, name, checksum, applied_at) VALUES (?1, ?2, ?3, ?4)";
@@ -42,6 +42,13 @@ const SELECT: &str = "SELECT version, name, checksum FROM _durable_migrations OR
 pub struct Migration<'a> {
     store: &'a Store,
     version: u32,
+}
+
+#[cfg(feature = "admin")]
+impl<'a> Migration<'a> {
+    pub(super) fn new(store: &'a Store, version: u32) -> Self {
+        Migration { store, version }
+    }
 }
 
 impl Migration<'_> {
@@ -245,7 +252,7 @@ impl Store {
         })
     }
 
-    fn record(&self, info: &MigrationInfo, now: SystemTime) -> Result<()> {
+    pub(super) fn record(&self, info: &MigrationInfo, now: SystemTime) -> Result<()> {
         let connection = self.enter()?;
         let _ours = self.guard.lift();
         let write = || {
@@ -336,6 +343,37 @@ impl Store {
     }
 }
 
+/// Writes down that a database has had the first migrations, although they did not run here.
+///
+/// # Errors
+/// [`ErrorKind::Migration`] when there are not so many.
+pub(super) fn record_as_applied(
+    connection: &rusqlite::Connection,
+    schema: &[MigrationInfo],
+    version: u32,
+    now_ms: i64,
+) -> Result<()> {
+    let known = schema.len();
+    let applied = usize::try_from(version).ok().and_then(|version| schema.get(..version));
+    let Some(applied) = applied else {
+        return Err(failure(format_args!(
+            "its `user_version` says schema version {version}, and this program knows versions up to {known}: \
+             run the newer program"
+        )));
+    };
+    if applied.is_empty() {
+        return Ok(());
+    }
+    connection.execute_batch(CREATE).map_err(sqlite::error)?;
+    for info in applied {
+        let checksum = stored_checksum(info).cast_signed();
+        connection
+            .execute(INSERT, (info.number, info.name, checksum, now_ms))
+            .map_err(sqlite::error)?;
+    }
+    Ok(())
+}
+
 fn history(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(i64, String, i64)>> {
     let mut statement = connection.prepare(SELECT)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -355,7 +393,7 @@ pub(super) fn orphan(connection: &rusqlite::Connection) -> rusqlite::Result<Opti
     Ok(Some(format!("{place} refers to a row of table `{parent}` that does not exist")))
 }
 
-fn failed(info: &MigrationInfo, error: &Error) -> Error {
+pub(super) fn failed(info: &MigrationInfo, error: &Error) -> Error {
     failure(format_args!("migration {} `{}` failed: {error}", info.number, info.name))
 }
 

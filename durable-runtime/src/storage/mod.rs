@@ -6,6 +6,7 @@
 
 pub(crate) mod alarm;
 mod buffer;
+mod copy;
 mod cursor;
 mod dead_letters;
 mod delete;
@@ -13,6 +14,7 @@ mod expiry;
 mod functions;
 mod guard;
 mod history;
+mod import;
 pub(crate) mod inbox;
 mod kv;
 mod limits;
@@ -26,6 +28,8 @@ mod sql;
 pub(crate) mod timers;
 mod transaction;
 mod value;
+#[cfg(feature = "admin")]
+pub(crate) mod visit;
 mod work;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -36,8 +40,11 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 
 pub use alarm::FailedAlarm;
+pub(crate) use copy::become_new;
 pub use cursor::Cursor;
 pub use dead_letters::DeadLetter;
+pub(crate) use history::Wish;
+pub(crate) use import::Importer;
 pub use kv::{KV_BATCH_KEYS_MAX, KV_ENTRY_BYTES_MAX, KV_KEY_BYTES_MAX};
 pub use kv::{Kv, KvKeys, KvList, KvRange};
 pub(crate) use kv::{read_message, write_message};
@@ -66,6 +73,8 @@ pub(crate) struct Store {
     engine: Arc<dyn Engine>,
     identity: Arc<Identity>,
     schema: &'static [MigrationInfo],
+    /// Whether the program has no such class, so that nobody knows what its schema is to be.
+    is_strange: bool,
     guard: Arc<Guard>,
     deadline: Arc<Deadline>,
     /// Whether the connection has the functions that not every object needs.
@@ -91,8 +100,6 @@ pub(crate) struct Store {
     wishes_restore: bool,
     /// Whether a turn has wished for an earlier state, since the database is open.
     wished: Cell<bool>,
-    /// How the last such wish ended.
-    restored: Cell<Option<Result<()>>>,
 }
 
 /// The state of the turn that runs.
@@ -139,6 +146,7 @@ impl Store {
             engine,
             identity,
             schema,
+            is_strange: false,
             guard: Arc::default(),
             deadline: Arc::new(Deadline::new(limits)),
             functions: Cell::new(false),
@@ -153,7 +161,6 @@ impl Store {
             found: RefCell::new(Receipt::durable()),
             wishes_restore: false,
             wished: Cell::new(false),
-            restored: Cell::new(None),
         }
     }
 
@@ -188,7 +195,8 @@ impl Store {
         if !self.schema.is_empty() || self.engine.exists(&self.key())? {
             let mut history = self.load_meta()?;
             if self.wishes_restore {
-                self.fulfil_wish(millis(now))?;
+                // If it is refused, the object goes on as it is.
+                self.fulfil_wish(millis(now)).map(drop)?;
                 history = self.load_meta()?;
             }
             self.migrate(history, now, runs)?;

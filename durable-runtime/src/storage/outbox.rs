@@ -20,7 +20,7 @@ use crate::engine::ObjectKey;
 use crate::id::RawId;
 use crate::message::Message;
 
-const CREATE: &str = "\
+pub(super) const CREATE: &str = "\
     CREATE TABLE _durable_sender (epoch INTEGER NOT NULL) STRICT; \
     INSERT INTO _durable_sender VALUES (random()); \
     CREATE TABLE _durable_receivers (id INTEGER PRIMARY KEY, class TEXT NOT NULL, object BLOB NOT NULL, \

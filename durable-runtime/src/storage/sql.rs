@@ -5,6 +5,8 @@
 
 mod script;
 mod step;
+#[cfg(feature = "admin")]
+mod table;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -14,6 +16,8 @@ use rusqlite::{Batch, Statement, StatementStatus};
 use serde::de::DeserializeOwned;
 
 use self::step::{Reader, skip};
+#[cfg(feature = "admin")]
+pub(crate) use self::table::Table;
 use super::buffer::{BUFFER_BYTES_MAX, Buffer};
 use super::cursor::{Cursor, many_rows, no_rows};
 use super::live::Row;

@@ -272,6 +272,12 @@ pub enum Action {
     GetAlarm {},
     #[serde(rename = "alarm.delete")]
     DeleteAlarm {},
+    #[serde(rename = "bookmark.current")]
+    CurrentBookmark {},
+    #[serde(rename = "bookmark.at")]
+    BookmarkAt { ago_ms: u64 },
+    #[serde(rename = "bookmark.restore")]
+    Restore {},
     #[serde(rename = "abort")]
     Abort {
         #[serde(default = "no_reason")]

@@ -85,7 +85,7 @@ fn kind(error: &Error) -> &'static str {
             "sql_txn_forbidden"
         }
         ErrorKind::Refused => "sql_not_authorized",
-        ErrorKind::Other => "error",
+        ErrorKind::Other | ErrorKind::NotKept => "error",
         _ => "internal_error",
     }
 }

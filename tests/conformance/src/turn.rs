@@ -5,6 +5,7 @@
 //! reference does only if it is told to emulate that difference.
 
 mod alarm;
+mod bookmark;
 mod kv;
 pub(crate) mod sockets;
 mod sql;
@@ -200,6 +201,9 @@ impl<'a, T: Interpreter> Turn<'a, T> {
             Action::SetAlarm { .. } => self.set_alarm(op),
             Action::GetAlarm {} => self.alarm(),
             Action::DeleteAlarm {} => self.delete_alarm(),
+            Action::CurrentBookmark {} | Action::BookmarkAt { .. } | Action::Restore {} => {
+                self.bookmark(op)
+            }
             Action::Abort { reason } => {
                 self.abort_alarm();
                 self.aborted = Some(ctx.abort(reason));

@@ -57,7 +57,11 @@ impl Examiner {
         if let Some(why) = self.quarantine.objects.get(key) {
             return Err((ProblemKind::Quarantined, format!("it {why}")));
         }
-        let store = FilePerObject::new(Arc::clone(&self.disk), &self.root, key);
+        let store = match &replayed {
+            Some(replayed) => replayed.store(&self.disk, &self.root, key),
+            None => Ok(FilePerObject::new(Arc::clone(&self.disk), &self.root, key)),
+        };
+        let store = store.map_err(|error| unreadable(&error))?;
         let stamp = store.stamp().map_err(|error| unreadable(&error))?;
         if let Some(replayed) = replayed {
             if let Some(commit) = replayed.gap(stamp).or(replayed.lacks()) {

@@ -63,10 +63,13 @@ impl Trial {
     /// The key of a class, if it is stored under its name or a former one.
     ///
     /// # Errors
-    /// When the names are ambiguous, or the catalogue cannot be read.
+    /// When a start would refuse the class, because its names are ambiguous or its objects have a newer one; or when the catalogue cannot be read.
     pub(crate) fn key_of(&self, name: &str, former: &[&str]) -> Result<Option<Arc<str>>> {
         let classes = catalogue::classes_of(self.directory.path())?;
-        Ok(catalogue::find(&classes, name, former)?.map(|class| class.key.as_str().into()))
+        match catalogue::find(&classes, name, former)? {
+            Some(class) => Ok(Some(class.key.as_str().into())),
+            None => catalogue::check_is_free(&classes, name).map(|()| None),
+        }
     }
 
     /// The objects of a class that exist, in the order of their ids.
@@ -106,8 +109,7 @@ impl Engine for Trial {
                 .map_err(|(_, text)| Error::new(ErrorKind::Storage, text))?;
             Arc::new(ObjectFile::with_overlay(&found.examiner.vfs, Arc::new(store), overlay))
         };
-        let connection = open_connection(&file, &configure)?;
-        Ok(Box::new(TrialDatabase { connection, file }))
+        Ok(Box::new(TrialDatabase::open(file, &configure)?))
     }
 
     fn exists(&self, _: &ObjectKey) -> Result<bool> {
@@ -123,10 +125,19 @@ impl Engine for Trial {
     }
 }
 
-struct TrialDatabase {
+/// A database of which the file stays as it is.
+pub(crate) struct TrialDatabase {
     // The connection is closed first.
     connection: ObjectConnection,
     file: Arc<ObjectFile>,
+}
+
+impl TrialDatabase {
+    /// # Errors
+    /// When its pages cannot be read or are damaged.
+    pub(crate) fn open(file: Arc<ObjectFile>, configure: &Configure) -> Result<TrialDatabase> {
+        Ok(TrialDatabase { connection: open_connection(&file, configure)?, file })
+    }
 }
 
 impl Database for TrialDatabase {

@@ -143,6 +143,10 @@ impl Disk for SparingDisk {
         self.disk.exists(path)
     }
 
+    fn share(&self, from: &Path, to: &Path) -> io::Result<bool> {
+        self.open.retry(|| self.disk.share(from, to))
+    }
+
     fn sync_directory(&self, folder: &Path) -> io::Result<()> {
         self.open.retry(|| self.disk.sync_directory(folder))
     }

@@ -3,12 +3,17 @@
 //! A state is rebuilt from the last write-back before it: its file then, from the pages that later write-backs have kept and, for
 //! pages that none has touched, the file as it is now; and upon it the commits from there on.
 
+#[cfg(feature = "admin")]
+mod moments;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "admin")]
+pub(crate) use self::moments::Moments;
 use super::file::{Archive, Kind, Place, Reader};
-use super::{History, Point};
+use super::{Found, History, Point};
 use crate::engine::overlay::{Image, MIGRATION_BYTES_MAX, PAGE, Page};
 use crate::engine::pagestore::{PageStore, Stamp};
 use crate::engine::record::decode::PageEntry;
@@ -35,8 +40,12 @@ struct Past {
     /// The write-backs that lead to the file as it is now, the oldest first.
     write_backs: Vec<Kept>,
     commits: Vec<Step>,
+    /// Where those stand, each with its archive.
+    entries: Vec<(usize, Place)>,
     /// What the file holds; `None`: there is none.
     file: Option<Stamp>,
+    /// When all history before was given up.
+    anew_ms: Option<i64>,
 }
 
 /// A write-back.
@@ -44,8 +53,8 @@ struct Past {
 struct Kept {
     archive: usize,
     place: Place,
-    /// After which mark it was written.
-    interval: u64,
+    /// After how many marks it was written.
+    interval: usize,
     /// The commit of which its pages are; of a file that there was not, the removal before.
     since: Point,
 }
@@ -55,9 +64,8 @@ struct Kept {
 struct Step {
     stamp: Stamp,
     flags: u8,
-    /// Where its bytes are.
-    archive: usize,
-    entry: Place,
+    /// In which of the entries it is, and where in its body the payload is.
+    entry: usize,
     begin: usize,
     length: usize,
 }
@@ -166,46 +174,23 @@ impl History {
     }
 
     fn read_past(&self, id: RawId, file: Option<Stamp>) -> io::Result<Past> {
-        let archives = self.archives()?;
-        let (mut write_backs, mut places) = (Vec::new(), Vec::new());
-        let mut interval = 0;
-        for (archive, it) in archives.iter().enumerate() {
-            let mut marked = write_backs.len();
-            it.scan(|place| match place.head.kind {
-                Kind::Mark => {
-                    interval += 1;
-                    marked = write_backs.len();
-                    let reach = |kept: &&mut Kept| archives[kept.archive].reach(&kept.place);
-                    let later = |kept: &&mut Kept| reach(kept) >= place.head.reach();
-                    write_backs
-                        .iter_mut()
-                        .rev()
-                        .take_while(later)
-                        .for_each(|kept| kept.interval = interval);
-                }
-                _ if place.head.id != id => {}
-                Kind::Before => {
-                    write_backs.push(Kept { archive, place, interval, since: Point::default() });
-                }
-                Kind::Commits => places.push((archive, place)),
-            })?;
-            // What no mark of the same file follows may be torn: its write-back never began.
-            let mut whole = write_backs.split_off(marked);
-            let mut failure = None;
-            whole.retain(|kept: &Kept| match it.body(&kept.place) {
-                Ok(body) => body.is_some(),
-                Err(error) => {
-                    failure = Some(error);
-                    false
-                }
-            });
-            failure.map_or(Ok(()), Err)?;
-            write_backs.extend(whole);
+        let Found { archives, places, marks, anew_ms } = self.look_up(id)?;
+        let (mut write_backs, mut entries) = (Vec::new(), Vec::new());
+        for (archive, place) in places {
+            if place.head.kind == Kind::Commits {
+                entries.push((archive, place));
+                continue;
+            }
+            let interval = marks.partition_point(|mark| *mark <= place.reach);
+            write_backs.push(Kept { archive, place, interval, since: Point::default() });
         }
         let mut commits = Vec::new();
-        for (archive, entry) in places {
-            if let Some(body) = archives[archive].body(&entry)? {
-                read_steps(archive, entry, &body, &mut commits);
+        for (entry, (archive, place)) in entries.iter().enumerate() {
+            if let Some(body) = archives[*archive].body(place)? {
+                // Of what was in a file that was adopted there are no pages: the object's history begins with that, and nothing
+                // leads over it.
+                let steps = Steps::of(&body).filter(|step| step.flags & frame::ADOPTS == 0);
+                commits.extend(steps.map(|step| Step { entry, ..step }));
             }
         }
         // Copied twice, they are the same; of two that are not, the later one counts.
@@ -213,24 +198,47 @@ impl History {
         commits.sort_by_key(Step::point);
         commits.dedup_by_key(|step| step.point());
         let write_backs = leading_to(file, write_backs);
-        Ok(Past { archives, write_backs, commits, file })
+        Ok(Past { archives, write_backs, commits, entries, file, anew_ms })
     }
 }
 
-fn read_steps(archive: usize, entry: Place, body: &[u8], steps: &mut Vec<Step>) {
-    let mut reader = Reader(body);
-    let mut next = || {
-        let [flags] = reader.array()?;
-        let epoch = reader.u32()?;
-        let commit = u64::from_le_bytes(reader.array()?);
-        let length = usize::try_from(reader.u32()?).ok()?;
-        let begin = body.len() - reader.0.len();
-        let payload = reader.slice(length)?;
+/// The commits in the body of an entry.
+struct Steps<'a> {
+    body: &'a [u8],
+    rest: Reader<'a>,
+}
+
+impl<'a> Steps<'a> {
+    fn of(body: &'a [u8]) -> Steps<'a> {
+        Steps { body, rest: Reader(body) }
+    }
+}
+
+impl Iterator for Steps<'_> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        let [flags] = self.rest.array()?;
+        let epoch = self.rest.u32()?;
+        let commit = u64::from_le_bytes(self.rest.array()?);
+        let length = usize::try_from(self.rest.u32()?).ok()?;
+        let begin = self.body.len() - self.rest.0.len();
+        let payload = self.rest.slice(length)?;
         let time_ms = i64::from_le_bytes(*payload.first_chunk()?);
         let stamp = Stamp { commit, epoch, time_ms };
-        Some(Step { stamp, flags, archive, entry, begin, length })
-    };
-    steps.extend(std::iter::from_fn(&mut next));
+        Some(Step { stamp, flags, entry: 0, begin, length })
+    }
+}
+
+/// The commits in the body of an entry: of each its stamp and its bytes, with what stands before the payload. `None` if that is not all of the body.
+pub(super) fn commits_of(body: &[u8]) -> Option<Vec<(Stamp, &[u8])>> {
+    let mut end = 0;
+    let mut commits = Vec::new();
+    for step in Steps::of(body) {
+        let begin = std::mem::replace(&mut end, step.begin + step.length);
+        commits.push((step.stamp, body.get(begin..end)?));
+    }
+    (end == body.len()).then_some(commits)
 }
 
 /// The end of the chain of write-backs that leads to the file, without a gap.
@@ -244,18 +252,28 @@ fn leading_to(file: Option<Stamp>, mut all: Vec<Kept>) -> Vec<Kept> {
     }
     let first = (1..all.len()).rev().find(|next| !follows(&all[next - 1], &all[*next]));
     let mut chain = all.split_off(first.unwrap_or(0));
-    let mut before: Option<Kept> = None;
+    // What counts on entries that are gone is worth nothing.
+    let whole = chain.iter().position(|kept| !kept.place.head.continues);
+    chain.drain(..whole.unwrap_or(chain.len()));
+    let (mut before, mut made): (Option<Kept>, Option<Kept>) = (None, None);
     for kept in &mut chain {
         let head = kept.place.head;
         kept.since = match before {
             _ if head.size > 0 => point_of(head.from),
-            Some(before) if before.place.head.size == 0 && before.interval == kept.interval => {
-                before.since
+            // It says again that there was no file at the last mark.
+            Some(before)
+                if !before.place.head.removes
+                    && made.is_some_and(|made| made.interval == kept.interval) =>
+            {
+                made.map_or(Point::default(), |made| made.since)
             }
             Some(before) => point_of(before.place.head.to),
             None => Point::default(),
         };
         before = Some(*kept);
+        if head.size == 0 {
+            made = before;
+        }
     }
     chain
 }
@@ -264,8 +282,9 @@ fn leading_to(file: Option<Stamp>, mut all: Vec<Kept>) -> Vec<Kept> {
 fn follows(before: &Kept, next: &Kept) -> bool {
     let (first, second) = (before.place.head, next.place.head);
     if second.size == 0 {
-        // The file was not there: it was removed, or was not there before and nobody knows how far that came.
-        return first.removes || (first.size == 0 && before.interval == next.interval);
+        // The file was not there: it was removed, or was not there at the last mark, and nobody knows how far what was written
+        // since has come.
+        return first.removes || before.interval == next.interval;
     }
     point_of(second.from) <= point_of(first.to)
 }
@@ -334,16 +353,16 @@ impl Past {
                 rebuilt.check_size()?;
             }
         }
-        let mut read: Option<(usize, u64, Vec<u8>)> = None;
+        let mut read: Option<(usize, Vec<u8>)> = None;
         for step in &self.commits[way.steps.clone()] {
-            let archive = &self.archives[step.archive];
-            let place = (step.archive, step.entry.at());
-            if read.as_ref().is_none_or(|(archive, at, _)| (*archive, *at) != place) {
-                let body = archive.body(&step.entry).map_err(|error| unreadable(&error))?;
-                read = Some((place.0, place.1, body.ok_or_else(|| damaged(archive))?));
+            let (archive, place) = &self.entries[step.entry];
+            let archive = &self.archives[*archive];
+            if read.as_ref().is_none_or(|(entry, _)| *entry != step.entry) {
+                let body = archive.body(place).map_err(|error| unreadable(&error))?;
+                read = Some((step.entry, body.ok_or_else(|| damaged(archive))?));
             }
             let bytes =
-                read.as_ref().and_then(|(.., body)| body.get(step.begin..step.begin + step.length));
+                read.as_ref().and_then(|(_, body)| body.get(step.begin..step.begin + step.length));
             let head =
                 record::Head { class: "", id, epoch: step.stamp.epoch, number: step.stamp.commit };
             let record = bytes.and_then(|bytes| Record::parse(head, step.flags, bytes));
@@ -357,28 +376,53 @@ impl Past {
     }
 
     fn find(&self, time_ms: i64) -> Result<Point> {
-        let made = |stamp: &Stamp| stamp.time_ms <= time_ms;
-        let last = self.commits.iter().rfind(|step| made(&step.stamp));
-        let file = self.file.filter(made).map(Point::from);
-        let is_there = |kept: &&Kept| kept.place.head.size > 0;
-        let boundaries = self.write_backs.iter().filter(is_there).map(|kept| kept.place.head.from);
-        let boundary = boundaries.filter(made).map(Point::from).max().max(file);
-        let point = last.map(Step::point).max(boundary);
-        let Some(point) = point else { return Err(self.too_early()) };
-        if file == Some(point) {
+        let moments = self.known_moments();
+        let later = moments.partition_point(|moment| moment.stamp.time_ms <= time_ms);
+        let Some(last) = later.checked_sub(1).and_then(|last| moments.get(last)) else {
+            return Err(self.too_early(time_ms));
+        };
+        let point = Point::from(last.stamp);
+        if !last.exists {
+            return Err(self.explain(Lost::Deleted, point));
+        }
+        if let Some(next) = moments.get(later).filter(|next| !last.is_before(next)) {
+            let text = format!(
+                "the object's history has a gap: of what it was between {} and {} not everything is kept{}",
+                time(last.stamp.time_ms),
+                time(next.stamp.time_ms),
+                self.given_up(Some(time_ms))
+            );
+            return Err(Error::new(ErrorKind::NotKept, text));
+        }
+        if self.file.map(Point::from) == Some(point) {
             return Ok(point);
         }
-        match (self.way(point), boundary) {
-            (Ok(_), _) => Ok(point),
-            (Err(Lost::NotKept), Some(boundary)) if boundary < point => Ok(boundary),
-            (Err(why), _) => Err(self.explain(why, point)),
+        self.way(point).map(|_| point).map_err(|lost| self.explain(lost, point))
+    }
+
+    /// All commits of which anything is known, in order.
+    fn known_moments(&self) -> Vec<Moment> {
+        let mut moments = Vec::new();
+        for step in &self.commits {
+            moments.push(Moment { stamp: step.stamp, exists: !step.deletes() });
         }
+        for head in self.write_backs.iter().map(|kept| kept.place.head) {
+            if head.size > 0 && !head.is_gap() {
+                moments.push(Moment { stamp: head.from, exists: true });
+            }
+            moments.push(Moment { stamp: head.to, exists: !head.removes });
+        }
+        moments.extend(self.file.map(|stamp| Moment { stamp, exists: true }));
+        moments.sort_by_key(|moment| Point::from(moment.stamp));
+        moments.dedup_by_key(|moment| Point::from(moment.stamp));
+        moments
     }
 
     /// The time of the first state that can be rebuilt.
     fn oldest_ms(&self) -> Option<i64> {
-        let boundaries = self.write_backs.iter().filter(|kept| kept.place.head.size > 0);
-        let boundary = boundaries.map(|kept| kept.place.head.from.time_ms).min();
+        let heads = self.write_backs.iter().map(|kept| kept.place.head);
+        let boundaries = heads.filter(|head| head.size > 0 && !head.is_gap());
+        let boundary = boundaries.map(|head| head.from.time_ms).min();
         let creations = self.commits.iter().filter(|step| step.creates());
         let creation = creations
             .filter(|step| self.way(step.point()).is_ok())
@@ -388,13 +432,25 @@ impl Past {
         [boundary, creation, file].into_iter().flatten().min()
     }
 
-    fn too_early(&self) -> Error {
+    /// Why moments before a time may be lost, at the end of a text.
+    fn given_up(&self, time_ms: Option<i64>) -> String {
+        let anew = self.anew_ms.filter(|anew| time_ms.is_none_or(|time_ms| time_ms < *anew));
+        anew.map_or_else(String::new, |anew| {
+            format!(
+                "; what was kept before {} could not be written on, and was given up",
+                time(anew)
+            )
+        })
+    }
+
+    fn too_early(&self, time_ms: i64) -> Error {
+        let given_up = self.given_up(Some(time_ms));
         let text = match self.oldest_ms() {
             Some(oldest) => format!(
-                "the object did not exist at that time, or it is too long ago: its history goes back to {}",
+                "the object did not exist at that time, or it is too long ago: its history goes back to {}{given_up}",
                 time(oldest)
             ),
-            None => "the object did not exist at that time".to_owned(),
+            None => format!("the object did not exist at that time{given_up}"),
         };
         Error::new(ErrorKind::NotKept, text)
     }
@@ -403,15 +459,30 @@ impl Past {
         if lost == Lost::Deleted {
             return Error::new(ErrorKind::NotKept, "the object did not exist at that moment");
         }
+        let given_up = self.given_up(None);
         let text = match self.oldest_ms() {
             Some(oldest) => format!(
-                "commit {} of the object is not kept: its history goes back to {}",
+                "commit {} of the object is not kept: its history goes back to {}{given_up}",
                 point.commit,
                 time(oldest)
             ),
-            None => format!("commit {} of the object is not kept", point.commit),
+            None => format!("commit {} of the object is not kept{given_up}", point.commit),
         };
         Error::new(ErrorKind::NotKept, text)
+    }
+}
+
+/// A commit of which something is known.
+struct Moment {
+    stamp: Stamp,
+    /// Whether the object existed after it.
+    exists: bool,
+}
+
+impl Moment {
+    /// Whether there was none in between.
+    fn is_before(&self, next: &Moment) -> bool {
+        self.stamp.epoch == next.stamp.epoch && self.stamp.commit + 1 == next.stamp.commit
     }
 }
 

@@ -24,11 +24,13 @@ use super::entry::{Entry, WritingBack, wait};
 use super::{Shared, WriteLimits};
 use crate::engine::ObjectKey;
 use crate::engine::files::FilesystemSync;
-use crate::engine::history::History;
 use crate::engine::journal::Journal;
 use crate::observe::events::note;
 use crate::observe::meters::CheckpointMeters;
 use crate::{Error, ErrorKind, Result};
+
+/// A history that is behind the journal by more than this is told of: checkpoints take too long to keep up.
+const LAG_BYTES_MAX: u64 = 1_024 * 1_024 * 1_024;
 
 /// The thread that makes checkpoints.
 pub(super) struct Checkpointer {
@@ -276,19 +278,26 @@ pub(super) fn checkpoint(shared: &Shared) -> Result<()> {
 
 /// Makes one checkpoint. Objects go on changing meanwhile, as `between` does after each step.
 pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) -> Result<()> {
+    let erased = shared.history.as_ref().map(|history| history.wished_erasures());
     let (_, position) = shared.journal.begin_checkpoint();
-    shared.logged.store(0, Ordering::Relaxed);
+    let logged = shared.logged.swap(0, Ordering::Relaxed);
     // Before the entries: whoever has a change here is among them, or has nothing left to wait for.
     let wakes = shared.wakes_to_write();
     between();
     if let Some(history) = &shared.history {
+        if logged > LAG_BYTES_MAX {
+            note!(warn, bytes = logged, "the objects' history lags far behind the journal");
+        }
         wait(shared.journal.flushed())?;
         history.copy_commits(position, shared.now_ms());
     }
     let entries = shared.entries.all();
     let written = write_back(shared, &entries, between);
     // Objects may be closed, and their files written, after the sync.
-    let kept = shared.history.as_ref().map(History::reach);
+    let kept = shared.history.as_ref().map(|history| {
+        history.sync(shared.now_ms());
+        history.reach()
+    });
     sync(shared)?;
     between();
     // What one object lacks in its file is in the journal before this position, perhaps.
@@ -298,6 +307,7 @@ pub(super) fn checkpoint_in_steps(shared: &Shared, between: &mut dyn FnMut()) ->
         between();
         if let (Some(history), Some(kept)) = (&shared.history, kept) {
             history.mark(kept, shared.now_ms());
+            history.erase(&erased.unwrap_or_default(), kept, shared.now_ms());
         }
         shared.journal.complete_checkpoint(position)?;
     }
@@ -342,9 +352,9 @@ fn write_back(shared: &Shared, entries: &[Arc<Entry>], between: &mut dyn FnMut()
 }
 
 /// What is in the files now becomes the past.
-fn keep_before(shared: &Shared, begun: &[WritingBack<'_>]) {
+pub(super) fn keep_before(shared: &Shared, begun: &[WritingBack<'_>]) {
     if let Some(history) = &shared.history {
-        let changes: Vec<_> = begun.iter().map(WritingBack::change).collect();
+        let changes: Vec<_> = begun.iter().filter_map(WritingBack::change).collect();
         history.before(&changes, shared.now_ms());
     }
 }

@@ -8,6 +8,8 @@ use rusqlite::Connection;
 use super::Shared;
 use super::checkpoint::Waker;
 use super::entry::{Entry, State, wait};
+#[cfg(feature = "admin")]
+use crate::engine::Moments;
 use crate::engine::history::{History, Rebuilt};
 use crate::engine::journal::{Journal, Refusal};
 use crate::engine::meta::Meta;
@@ -250,7 +252,7 @@ pub(super) fn restore_pages(
 }
 
 /// The object's next commit, without anything that it does.
-fn commit_of<'a>(entry: &'a Entry, state: &State, time_ms: i64) -> Commit<'a> {
+pub(super) fn commit_of<'a>(entry: &'a Entry, state: &State, time_ms: i64) -> Commit<'a> {
     Commit {
         object: &entry.key,
         epoch: state.stamp.epoch,
@@ -302,6 +304,12 @@ impl Database for JournaledDatabase {
             }
         }
         self.look_back(|history, store| history.find(self.entry.key.id, time_ms, store))
+    }
+
+    #[cfg(feature = "admin")]
+    fn moments(&self, count: usize) -> Result<Moments> {
+        let id = self.entry.key.id;
+        self.look_back(|history, store| history.moments(id, store, count))
     }
 
     fn check_kept(&self, point: Point) -> Result<()> {

@@ -19,10 +19,14 @@
 //! 4. A deletion is a record without pages. From its append on the object does not exist; its file is removed, or
 //!    overwritten by an object that is created anew, by the write-back, and only after the record is durable.
 //! 5. The pair of epoch and number is never given to two commits of an object, also not across deletions.
-//! 6. One write-back of an object at a time, and never an older state over a newer one ([`Entry::begin_write_back`]).
-//! 7. Where a history is kept, no page of a file is overwritten before the history has it durably: see [`history`](super::history).
+//! 6. An object that begins as a copy is created by a record that names no pages but a file, which is durable before. It gets its place
+//!    by the write-back, after the record is durable; recovery does the same. See [`copies`](super::copies).
+//! 7. One write-back of an object at a time, and never an older state over a newer one ([`Entry::begin_write_back`]).
+//! 8. Where a history is kept, no page of a file is overwritten before the history has it durably: see [`history`](super::history).
 
+mod adopt;
 mod checkpoint;
+mod copy;
 mod database;
 mod entries;
 mod entry;
@@ -43,9 +47,10 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::catalogue::{ObjectIndex, Unlisted};
+use super::copies::{Copied, Copies, CopyFile, OnProgress};
 use super::files::Disk;
 use super::files::sparing::Sparing;
-use super::history::{History, HistoryLimits, Point};
+use super::history::{Compactor, History, HistoryLimits, Point};
 use super::journal::{CheckpointEpoch, Journal, LocalJournal, Options, Refusal};
 use super::overlay::Template;
 use super::pagestore::{FilePerObject, PageStore, Stamp, object_path};
@@ -53,7 +58,7 @@ use super::record::Draft;
 use super::vfs::{Clock, Vfs, template};
 use super::wakes::{Batch, Due, Wake, Wakes};
 use super::{
-    Amend, Configure, Database, Directory, Engine, Known, Listed, ObjectKey, Order, Receipt,
+    About, Amend, Configure, Database, Directory, Engine, Known, Listed, ObjectKey, Order, Receipt,
     StoredClass,
 };
 use crate::observe::events::note;
@@ -103,8 +108,9 @@ impl Default for WriteLimits {
 ///
 /// When the last reference goes, a last checkpoint is made and the directory is unlocked.
 pub(crate) struct JournaledEngine {
-    // Dropped in this order: the thread ends before the journal is closed.
+    // Dropped in this order: the threads end before the journal is closed.
     checkpointer: Checkpointer,
+    compactor: Option<Compactor>,
     shared: Arc<Shared>,
 }
 
@@ -126,7 +132,8 @@ struct Shared {
     wakes: Wakes,
     entries: Entries,
     /// What objects were before, if that is kept.
-    history: Option<History>,
+    history: Option<Arc<History>>,
+    copies: Arc<Copies>,
     unwritten: Arc<Unwritten>,
     /// Bytes of records since the last checkpoint began.
     logged: AtomicU64,
@@ -157,7 +164,8 @@ impl JournaledEngine {
         let Sparing { steady, sparing } = Sparing::new(disk);
         let options = Options { meters: JournalMeters::new(), ..Options::default() };
         let history = History::open(Arc::clone(&steady), directory.path(), limits.history)?;
-        let past = history.as_ref().map(|history| (history, millis(clock())));
+        let history = history.map(Arc::new);
+        let past = history.as_deref().map(|history| (history, millis(clock())));
         let recovered =
             recovery::recover(directory.path(), &steady, options, on_damage, &*index, past)?;
         let journal = recovered.generation.admit()?;
@@ -165,8 +173,9 @@ impl JournaledEngine {
         let shared = Shared::new(places, journal, recovered.quarantine, clock, Some(directory))?;
         let shared = Arc::new(shared);
         rebuild::rebuild_if_lost(&*shared.index, &shared.disk, &shared.objects, &shared.vfs)?;
+        let compactor = shared.history.clone().map(Compactor::start).transpose()?;
         let checkpointer = Checkpointer::start(Arc::clone(&shared), limits)?;
-        Ok(JournaledEngine { checkpointer, shared })
+        Ok(JournaledEngine { checkpointer, compactor, shared })
     }
 }
 
@@ -251,6 +260,37 @@ impl Engine for JournaledEngine {
         database::restore(shared, &entry, waker, point, &configure, amend)
     }
 
+    fn copies(&self) -> Result<Arc<Copies>> {
+        Ok(Arc::clone(&self.shared.copies))
+    }
+
+    fn copy(
+        &self,
+        object: &ObjectKey,
+        point: Option<Point>,
+        to: &CopyFile,
+        progress: OnProgress<'_>,
+    ) -> Result<Copied> {
+        // An earlier commit is looked for in the history, where those that are only in the journal are not yet.
+        let is_copied = point.map_or(Ok(()), |_| self.checkpointer.waker().catch_up());
+        let copied = copy::copy(&self.shared, object, point, to.path(), progress);
+        copied.map_err(|error| is_copied.err().unwrap_or(error))
+    }
+
+    fn adopt(
+        &self,
+        object: &ObjectKey,
+        copy: CopyFile,
+        about: About,
+        wake: Wake,
+    ) -> Result<Receipt> {
+        adopt::adopt(&self.shared, &self.checkpointer.waker(), object, copy, about, wake)
+    }
+
+    fn erase(&self, object: &ObjectKey) -> Result<()> {
+        erase(&self.shared, object, || self.checkpointer.waker().catch_up())
+    }
+
     fn given_up(&self, class: &str) -> Result<Vec<ObjectKey>> {
         self.shared.wakes.given_up(&*self.shared.index, class)
     }
@@ -259,10 +299,24 @@ impl Engine for JournaledEngine {
 impl Drop for JournaledEngine {
     fn drop(&mut self) {
         self.checkpointer.stop();
+        self.compactor = None;
         if let Err(error) = self.shared.journal.close() {
             note!(error, reason = %error, "the journal could not be closed");
         }
     }
+}
+
+/// Removes what was kept of an object until now: see [`Engine::erase`]. `catch_up` makes a checkpoint that begins after it is called.
+fn erase(shared: &Shared, object: &ObjectKey, catch_up: impl FnOnce() -> Result<()>) -> Result<()> {
+    let Some(history) = &shared.history else { return catch_up() };
+    history.wish_erasure(object.id);
+    catch_up()?;
+    history.wipe(object.id).map_err(|error| {
+        let text = format!(
+            "the history of {object} could not be overwritten everywhere, erase it again: {error}"
+        );
+        Error::new(ErrorKind::Storage, text)
+    })
 }
 
 /// Where everything is.
@@ -270,7 +324,7 @@ struct Places {
     disk: Arc<dyn Disk>,
     data: PathBuf,
     index: Arc<dyn ObjectIndex>,
-    history: Option<History>,
+    history: Option<Arc<History>>,
 }
 
 /// Milliseconds since 1970.
@@ -290,7 +344,10 @@ impl Shared {
         if let Some(history) = &places.history {
             history.set_copied(journal.begin());
         }
+        let vfs = Vfs::register(Arc::clone(&clock))?;
+        let copies = Copies::new(Arc::clone(&places.disk), &places.data, Arc::clone(&vfs));
         Ok(Shared {
+            copies: Arc::new(copies),
             history: places.history,
             objects: places.data.join("objects"),
             disk: places.disk,
@@ -298,7 +355,7 @@ impl Shared {
             unlisted: Arc::default(),
             wakes: Wakes::default(),
             journal,
-            vfs: Vfs::register(Arc::clone(&clock))?,
+            vfs,
             template: template()?,
             clock,
             quarantine,

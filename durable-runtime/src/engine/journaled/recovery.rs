@@ -4,15 +4,16 @@
 //! does the journal let its old segments go. A crash on the way finds them again and starts over.
 //! Objects that lost commits to a damage are left as they are: see [`quarantine`](super::quarantine).
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::quarantine::Quarantine;
 use crate::engine::catalogue::{ObjectIndex, Row};
+use crate::engine::copies;
 use crate::engine::directory::io_error;
 use crate::engine::files::{Disk, FilesystemSync};
-use crate::engine::history::{History, WriteBack};
+use crate::engine::history::{History, Pages, Point, WriteBack};
 use crate::engine::journal::{NewGeneration, Options};
 use crate::engine::overlay::{Page, Snapshot};
 use crate::engine::pagestore::{FilePerObject, Header, PageStore, Stamp, object_path};
@@ -55,14 +56,20 @@ pub(super) fn recover(
     let mut quarantine = Quarantine::load(&**disk, &folder)?;
     let mut replay = Replay::default();
     let found = scan::scan(&**disk, &folder, &mut replay)?;
+    let adopted = replay.adopted(data, &**disk)?;
     let lost = replay.take_lost(&found.affected, &quarantine, &objects, disk)?;
+    let mut aside = None;
     if !found.is_sound() || !lost.is_empty() {
         if !found.is_attributed() && on_damage == OnDamage::Refuse {
             return Err(refused(&folder, &lost));
         }
         let file = quarantine.keep(&**disk, &folder, &found, &lost)?;
         tell(&found, &lost, &file);
+        aside = file.parent().map(Path::to_owned);
     }
+    let claimed: HashSet<_> = adopted.iter().map(|(_, path)| path.clone()).collect();
+    copies::clear(&**disk, &copies::folder_of(data), &claimed, aside.as_deref())?;
+    replay.settle(&adopted, &objects, disk)?;
     if !quarantine.objects.is_empty() {
         let objects = quarantine.objects.len();
         note!(error, objects, "objects are in quarantine and stay closed: their calls say why");
@@ -73,6 +80,7 @@ pub(super) fn recover(
         history.set_copied(found.redo);
         history.copy_commits(found.end, now_ms);
         replay.keep_before(&objects, disk, history, now_ms);
+        history.sync(now_ms);
     }
     replay.write_back(&objects, disk)?;
     if let Some((history, now_ms)) = history {
@@ -138,6 +146,10 @@ pub(crate) struct Replayed {
     /// What the commits have done to its time, all in all.
     wake: Option<Wake>,
     pub(crate) is_deleted: bool,
+    /// The commit with which it was last created from a file. It may have been deleted since.
+    pub(crate) adopted: Option<Stamp>,
+    /// What that file says of itself.
+    header: Option<Header>,
     /// The first commit that counts, and whether it stands by itself: what was before a creation or a deletion
     /// does not matter.
     pub(crate) first: Stamp,
@@ -157,12 +169,44 @@ impl Replayed {
     /// The file may be ahead of the first commit here, since an object is also written back between checkpoints. It
     /// is never ahead of the last one.
     pub(crate) fn gap(&self, file: Stamp) -> Option<u64> {
+        // Nothing stands for the file with which it begins.
+        if self.begins_with_file() && Point::from(file) < self.first.into() {
+            return Some(self.first.commit);
+        }
         let is_next = file.commit.saturating_add(1) >= self.first.commit;
         if !self.stands_alone && (file.epoch < self.first.epoch || !is_next) {
             return Some(file.commit + 1);
         }
         let is_ahead = (file.epoch, file.commit) > (self.stamp.epoch, self.stamp.commit);
         is_ahead.then(|| self.stamp.commit.saturating_add(1))
+    }
+}
+
+impl Replayed {
+    /// Whether what counts of the object begins with a file.
+    fn begins_with_file(&self) -> bool {
+        !self.is_deleted && self.adopted == Some(self.first)
+    }
+
+    /// The file that the object has, or begins with.
+    ///
+    /// # Errors
+    /// When the disk cannot be asked.
+    pub(crate) fn store(
+        &self,
+        disk: &Arc<dyn Disk>,
+        root: &Path,
+        key: &ObjectKey,
+    ) -> std::io::Result<FilePerObject> {
+        let store = FilePerObject::new(Arc::clone(disk), root, key);
+        if let Some(stamp) = self.adopted.filter(|_| self.begins_with_file()) {
+            let folder = copies::folder_of(root.parent().unwrap_or(root));
+            let path = copies::path_of(&folder, key.id, stamp);
+            if disk.exists(&path)? {
+                store.adopt(path);
+            }
+        }
+        Ok(store)
     }
 }
 
@@ -196,6 +240,9 @@ impl Visitor for Replay {
             object.pages.clear();
             object.lacking.clear();
             (object.first, object.stands_alone) = (stamp, true);
+        }
+        if record.effects.adopts {
+            object.adopted = Some(stamp);
         }
         object.is_deleted = record.effects.deletes;
         object.wake = record.wake.or(object.wake);
@@ -231,19 +278,23 @@ impl Replay {
         disk: &Arc<dyn Disk>,
     ) -> Result<Vec<Affected>> {
         let stamp_of = |key: &ObjectKey| {
-            let store = FilePerObject::new(Arc::clone(disk), root, key);
-            let stamp = store.stamp();
+            let stamp = self.objects.get(key).map_or_else(
+                || FilePerObject::new(Arc::clone(disk), root, key).stamp(),
+                |object| object.store(disk, root, key)?.stamp(),
+            );
             stamp.map_err(|error| io_error("read", &object_path(root, key), &error))
         };
         let mut lost = affected.to_vec();
         for lost in &mut lost {
-            self.objects.remove(&lost.object);
             if lost.missing.is_none() {
                 // Nothing of it was found before the hole.
                 lost.missing = Some(stamp_of(&lost.object)?.commit.saturating_add(1));
             }
         }
         for (key, object) in &self.objects {
+            if lost.iter().any(|lost| lost.object == *key) {
+                continue;
+            }
             // One that is in quarantine already has records only if a start was interrupted.
             let known = quarantine.objects.get(key).and_then(|why| why.missing);
             if let Some(missing) = known.or(object.gap(stamp_of(key)?)).or(object.lacks()) {
@@ -262,10 +313,46 @@ impl Replay {
             about: object.about.clone(),
             created_ms: object.created_ms,
             stamp: object.stamp,
-            header: object.pages.get(&1).map(|page| Header::of(&page[..])),
+            header: object.pages.get(&1).map(|page| Header::of(&page[..])).or(object.header),
             deleted: object.is_deleted,
         };
         self.objects.iter().map(|(key, object)| (key.clone(), row(object))).collect()
+    }
+
+    /// The objects that were created from a file which is not in its place, and where it is. Also of those that were deleted since:
+    /// their history is to have it.
+    fn adopted(&self, data: &Path, disk: &dyn Disk) -> Result<Vec<(ObjectKey, PathBuf)>> {
+        let folder = copies::folder_of(data);
+        let mut adopted = Vec::new();
+        for (key, object) in &self.objects {
+            let Some(stamp) = object.adopted else { continue };
+            let path = copies::path_of(&folder, key.id, stamp);
+            if disk.exists(&path).map_err(|error| io_error("find", &path, &error))? {
+                adopted.push((key.clone(), path));
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Moves files to the places of their objects, also of objects that have lost later commits: what is in
+    /// place then is what they were created from.
+    fn settle(
+        &mut self,
+        adopted: &[(ObjectKey, PathBuf)],
+        root: &Path,
+        disk: &Arc<dyn Disk>,
+    ) -> Result<()> {
+        for (key, path) in adopted {
+            let store = FilePerObject::new(Arc::clone(disk), root, key);
+            store.adopt(path.clone());
+            let settled = store.settle().and_then(|()| store.sync()).and_then(|()| store.header());
+            let header = settled.map_err(|error| io_error("move", path, &error))?;
+            store.release();
+            if let Some(object) = self.objects.get_mut(key) {
+                object.header = header;
+            }
+        }
+        Ok(())
     }
 
     /// What the due index lacks.
@@ -276,9 +363,12 @@ impl Replay {
 
     /// Keeps what the files hold, before they are written. One that cannot be read loses its history.
     fn keep_before(&self, root: &Path, disk: &Arc<dyn Disk>, history: &History, now_ms: i64) {
+        if self.objects.is_empty() {
+            return;
+        }
         let unmarked = history.unmarked().unwrap_or_else(|error| {
             note!(error, reason = %error, "the objects' history cannot be read");
-            HashMap::new()
+            None
         });
         let stores: Vec<_> = self
             .objects
@@ -287,7 +377,10 @@ impl Replay {
             .collect();
         let mut changes = Vec::new();
         for ((key, object), store) in self.objects.iter().zip(&stores) {
-            let known = unmarked.get(&key.id);
+            // What was kept before the object began anew from a file does not lead to it.
+            let began = object.adopted.map(Point::from);
+            let known = unmarked.as_ref().and_then(|unmarked| unmarked.get(&key.id));
+            let known = known.filter(|known| began.is_none_or(|began| began <= known.to.into()));
             let looked = match known {
                 Some(known) => Ok((known.from, known.size)),
                 None => store.size().and_then(|size| Ok((store.stamp()?, size))),
@@ -296,6 +389,10 @@ impl Replay {
             let size_after = if object.is_deleted { 0 } else { object.size };
             let written = object.pages.keys().copied();
             let known = known.map(|known| &known.pages);
+            let pages = match unmarked {
+                Some(_) => Pages::touched(size, written, size_after, known),
+                None => Pages::Unknown,
+            };
             changes.push(WriteBack {
                 key,
                 store,
@@ -303,7 +400,7 @@ impl Replay {
                 size,
                 to: object.stamp,
                 removes: object.is_deleted,
-                pages: WriteBack::touched(size, written, size_after, known),
+                pages,
             });
         }
         history.before(&changes, now_ms);

@@ -122,6 +122,7 @@ impl<'a> Record<'a> {
             creates: flags & frame::CREATES != 0,
             deletes: flags & frame::DELETES != 0,
             restores: flags & frame::RESTORES != 0,
+            adopts: flags & frame::ADOPTS != 0,
         };
         Some(Record { head, time_ms, database_pages, effects, name, location_hint, wake, pages })
     }

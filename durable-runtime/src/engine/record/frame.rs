@@ -13,8 +13,8 @@
 //! | 12 | 4 | number of the part within its commit, from 0 |
 //! | 16 | 4 | where the frame's batch begins: offset in its segment |
 //! | 20 | 2 | the same: how many segments before this one |
-//! | 22 | 1 | format version, 1 |
-//! | 23 | 1 | flags: 1 last part, 2 end of segment, 4 creates, 8 deletes, 16 restores |
+//! | 22 | 1 | format version: 1, or 2 with the flag *adopts* |
+//! | 23 | 1 | flags: 1 last part, 2 end of segment, 4 creates, 8 deletes, 16 restores, 32 adopts |
 //! | 24 | | body; then zeros up to a multiple of 8 |
 //!
 //! A *batch* is what is flushed at once. Every batch is written only after the one before is durable,
@@ -22,6 +22,9 @@
 //! once: this tells damage from a torn end.
 //!
 //! The mark is unknown to those whose data is stored, so no data can look like many frames and make a search slow.
+//!
+//! A commit that *adopts* creates its object from a file that lies ready, and holds no pages. A program that does not know that
+//! would take the object for an empty one; so such frames have a version that it refuses.
 //!
 //! A frame with the flag *end of segment* has no body, and the next frame is the first of the next segment.
 
@@ -36,7 +39,10 @@ pub(crate) const END_OF_SEGMENT: u8 = 2;
 pub(crate) const CREATES: u8 = 4;
 pub(crate) const DELETES: u8 = 8;
 pub(super) const RESTORES: u8 = 16;
+pub(crate) const ADOPTS: u8 = 32;
 const FLAGS: u8 = LAST_PART | END_OF_SEGMENT | CREATES | DELETES | RESTORES;
+/// The format of frames with the flag `ADOPTS`.
+const ADOPTING_VERSION: u8 = 2;
 
 /// Where in the journal: a segment and an offset in its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +93,7 @@ impl OpenFrame {
         bytes.resize(bytes.len().next_multiple_of(FRAME_ALIGN), 0);
         bytes[4..8].copy_from_slice(&length.to_le_bytes());
         bytes[12..16].copy_from_slice(&part.to_le_bytes());
-        bytes[22] = FORMAT_VERSION;
+        bytes[22] = if flags & ADOPTS == 0 { FORMAT_VERSION } else { ADOPTING_VERSION };
         bytes[23] = flags;
         let body = crc32c::crc32c(&bytes[FRAME_HEAD_BYTES..]);
         OpenFrame { bytes, body }
@@ -143,11 +149,12 @@ pub(crate) fn parse(bytes: &[u8], place: Place, offset: u32) -> Result<Option<Fr
     let Some(frame) = parse_any_version(bytes, place, offset) else { return Ok(None) };
     match bytes[22] {
         FORMAT_VERSION if frame.flags & !FLAGS == 0 => Ok(Some(frame)),
-        FORMAT_VERSION => Ok(None),
+        ADOPTING_VERSION if frame.flags & !FLAGS == ADOPTS => Ok(Some(frame)),
+        FORMAT_VERSION | ADOPTING_VERSION => Ok(None),
         version => Err(Error::new(
             ErrorKind::Invalid,
             format!(
-                "a record has format version {version} and this program knows version {FORMAT_VERSION}"
+                "a record has format version {version} and this program knows versions up to {ADOPTING_VERSION}"
             ),
         )),
     }

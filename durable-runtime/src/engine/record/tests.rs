@@ -70,6 +70,24 @@ fn golden_record() {
     assert_eq!(bytes.len() % 8, 0);
 }
 
+/// It is refused by programs that would take it for the creation of an empty object.
+#[test]
+fn golden_record_that_adopts() {
+    let object = object();
+    let effects = Effects { creates: true, adopts: true, ..Effects::default() };
+    let draft = Draft::new(&Commit { effects, ..commit(&object) }).unwrap();
+    let bytes = close(draft.finish(1 << 20).unwrap()).remove(0);
+    assert_eq!(bytes[12..24], [0, 0, 0, 0, 0, 16, 0, 0, 1, 0, 2, 37]);
+    assert_eq!(bytes[24 + 82..24 + 86], [0; 4], "no pages");
+    assert_eq!(open(&bytes).unwrap().1.effects, effects);
+    // Neither version goes with the other's flags.
+    for (version, effects) in [(1, effects), (2, Effects { creates: true, ..Effects::default() })] {
+        let draft = Draft::new(&Commit { effects, ..commit(&object) }).unwrap();
+        let frame = draft.finish(1 << 20).unwrap().remove(0).with_version(version);
+        assert!(parse(&frame.close(PLACE, AT, BATCH), PLACE, AT).unwrap().is_none());
+    }
+}
+
 #[test]
 fn a_record_gives_back_what_went_in() {
     let bytes = sample();
@@ -173,10 +191,10 @@ fn a_newer_version_is_an_error_and_not_the_end() {
     let object = object();
     let draft = Draft::new(&commit(&object)).unwrap();
     let frame = draft.finish(4_096).unwrap().remove(0);
-    let bytes = frame.with_version(2).close(PLACE, AT, BATCH);
+    let bytes = frame.with_version(3).close(PLACE, AT, BATCH);
     let error = parse(&bytes, PLACE, AT).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.message().contains("format version 2"), "{error}");
+    assert!(error.message().contains("format version 3"), "{error}");
 }
 
 #[test]

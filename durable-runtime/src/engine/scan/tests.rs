@@ -246,13 +246,13 @@ fn a_newer_record_is_refused_by_name() {
     let mut content = written.disk.content(&path).unwrap();
     let place = segment::SegmentHead::parse(&content, &path).unwrap().unwrap().place();
     let frame = written.model.draft(2, 10).finish(4_096).unwrap().remove(0);
-    let frame = frame.with_version(2).close(place, at.offset, at);
+    let frame = frame.with_version(3).close(place, at.offset, at);
     let range = at.offset as usize..end.offset as usize;
     content[range].copy_from_slice(&frame);
     written.disk.overwrite(&path, &content).unwrap();
     let error = scan(&written.disk, Path::new(FOLDER), &mut Model::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.message().contains("has format version 2"), "{error}");
+    assert!(error.message().contains("has format version 3"), "{error}");
     assert!(error.message().contains(&path.display().to_string()), "{error}");
 }
 

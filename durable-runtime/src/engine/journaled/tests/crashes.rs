@@ -14,10 +14,20 @@ pub(super) fn crash_everywhere(
     prepare: fn(&mut World),
     scenario: fn(&mut World),
 ) -> u64 {
-    for nth in 1.. {
+    crash_every(1, objects, prepare, scenario)
+}
+
+/// The same, of which the short form tries every few calls.
+fn crash_every(
+    few: usize,
+    objects: usize,
+    prepare: fn(&mut World),
+    scenario: fn(&mut World),
+) -> u64 {
+    let long = std::env::var_os("DURABLE_SEEDS").is_some();
+    for nth in (1..).step_by(if long { 1 } else { few }) {
         let mut crashed = false;
         // The short form tries one end at each call, in turns.
-        let long = std::env::var_os("DURABLE_SEEDS").is_some();
         for loss in (0..ENDS).filter(|end| long || nth % ENDS == *end) {
             let mut world = World::new(objects, 7);
             world.keeps_past = true;
@@ -33,6 +43,7 @@ pub(super) fn crash_everywhere(
                 world.disk.power_loss(nth * ENDS + loss);
             }
             world.reopen();
+            world.check_copies();
             // The same pages go on changing, and survive another end.
             for _ in 0..4 {
                 world.random_turn();
@@ -55,6 +66,23 @@ fn some_turns(world: &mut World) {
         world.random_turn();
         world.flush();
     }
+}
+
+/// One that recovery has to move to its place, and one that is gone before it got there.
+fn forks_that_are_not_in_their_places(world: &mut World) {
+    some_turns_and_a_checkpoint(world);
+    world.turn(0);
+    for number in [1, 2] {
+        world.delete(number);
+        world.flush();
+        world.fork(0, number, false);
+        world.flush();
+        world.turn(number);
+        world.flush();
+    }
+    world.delete(2);
+    world.flush();
+    assert!(world.forked == 2);
 }
 
 /// Also with a checkpoint behind it, so that redo does not begin with the journal.
@@ -124,9 +152,77 @@ fn in_a_restore() {
     assert!(calls > 20);
 }
 
+/// A file of history that is sorted, and another one that is to be.
+fn some_history(world: &mut World) {
+    let next_file = |world: &mut World| {
+        for _ in 0..2 {
+            world.turn(0);
+            world.turn(1);
+            world.flush();
+            world.checkpoint();
+        }
+    };
+    while world.compacted < 1 {
+        next_file(world);
+        world.compact();
+    }
+    let files = world.history_files();
+    while world.history_files() == files {
+        next_file(world);
+    }
+}
+
+#[test]
+fn in_a_compaction() {
+    let calls = crash_everywhere(2, some_history, |world| {
+        world.compact();
+        world.turn(0);
+        world.flush();
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
+#[test]
+fn in_an_erasure() {
+    let calls = crash_everywhere(2, some_history, |world| {
+        world.erase(0);
+        world.turn(0);
+        world.flush();
+        world.erase(0);
+    });
+    println!("{calls} calls");
+    assert!(calls > 20);
+}
+
+#[test]
+fn in_a_fork() {
+    let calls = crash_every(5, 3, some_turns_and_a_checkpoint, |world| {
+        world.delete(1);
+        world.flush();
+        world.fork(0, 1, false);
+        // It goes on before its file has its place.
+        world.turn(1);
+        world.flush();
+        world.checkpoint();
+        world.turn(1);
+        world.delete(1);
+        world.flush();
+        world.fork(0, 1, true);
+        // It is gone before.
+        world.flush();
+        world.delete(1);
+        world.flush();
+        world.turn(1);
+        world.checkpoint();
+    });
+    println!("{calls} calls");
+    assert!(calls > 50);
+}
+
 #[test]
 fn in_start_up_and_recovery() {
-    let calls = crash_everywhere(3, some_turns_and_a_checkpoint, |world| {
+    let start = |world: &mut World| {
         let disk = world.disk.clone();
         // The fault that is set is for the start: this end does not touch the disk.
         world.objects.iter_mut().for_each(|object| object.database = None);
@@ -134,9 +230,12 @@ fn in_start_up_and_recovery() {
         let opened = world.open();
         // What only tidies up may fail without anybody being told.
         assert!(opened.is_ok() || disk.has_crashed());
-    });
-    println!("{calls} calls");
-    assert!(calls > 20);
+    };
+    for prepare in [some_turns_and_a_checkpoint, forks_that_are_not_in_their_places] {
+        let calls = crash_everywhere(3, prepare, start);
+        println!("{calls} calls");
+        assert!(calls > 20);
+    }
 }
 
 /// Two are deleted while a checkpoint begins, and gone when it ends. One that is created again counts on from
@@ -194,6 +293,22 @@ fn names_are_durable_also_where_each_file_is_synced_by_itself() {
         world.reopen();
     }
     assert!(lost > 10);
+}
+
+/// The history knows the first commits from the first start on.
+#[test]
+fn before_the_first_checkpoint_everything_is_kept() {
+    for seed in 0..20 {
+        let mut world = World::new(2, seed);
+        world.keeps_past = true;
+        some_turns(&mut world);
+        world.delete(0);
+        world.flush();
+        world.die();
+        world.disk.power_loss(seed);
+        world.reopen();
+        assert!(world.rebuilt > 0);
+    }
 }
 
 #[test]

@@ -317,6 +317,24 @@ fn a_file_that_does_not_fit_to_the_journal_is_left_alone() {
 }
 
 #[test]
+fn an_object_that_begins_with_a_file_which_is_gone_stays_closed() {
+    let mut world = World::new(2, 5);
+    while !world.objects[0].is_there() {
+        world.turn(0);
+    }
+    world.flush();
+    world.fork(0, 1, false);
+    world.flush();
+    world.die();
+    world.disk.restart();
+    let copies = world.disk.list(&Path::new(DATA).join("copies")).unwrap();
+    assert_eq!(copies.len(), 1);
+    world.disk.remove(&copies[0]).unwrap();
+    let before = files(&world);
+    assert_eq!(reopen(&mut world, OnDamage::Refuse, &before), [1]);
+}
+
+#[test]
 fn a_damaged_file_is_refused_and_left_alone() {
     let mut world = World::new(2, 6);
     while world.objects.iter().any(|object| object.history.len() < 4) {

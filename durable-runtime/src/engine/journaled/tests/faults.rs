@@ -29,6 +29,11 @@ fn scenario(world: &mut World) {
         world.turn(1 - round);
         world.delete(1 - round);
         world.turn(1 - round);
+        world.restore(round);
+        // Erasing finishes a file, and sorts it.
+        world.erase(round);
+        world.compact();
+        world.turn(1 - round);
     }
     world.flush();
 }
@@ -122,6 +127,41 @@ fn an_error_is_told_or_healed_and_loses_nothing() {
     assert!(missed.is_empty(), "never hit: {missed:?}");
 }
 
+/// The copy is whole or is not there, and nothing is left of it.
+#[test]
+fn a_fault_in_a_fork_is_told_or_healed() {
+    let (mut failed, mut forked) = (0, 0);
+    for (fault, nth) in
+        FAULTS.iter().flat_map(|fault| (0..60).map(move |nth| (*fault, 1 + nth * 3)))
+    {
+        let mut world = World::new(3, 11);
+        for _ in 0..6 {
+            world.random_turn();
+            world.flush();
+        }
+        world.turn(0);
+        world.delete(1);
+        world.flush();
+        world.disk.inject_any(nth, fault);
+        world.fork(0, 1, false);
+        world.flush();
+        world.checkpoint();
+        world.disk.clear_faults();
+        failed += usize::from(!world.errors.is_empty());
+        forked += world.forked;
+        for error in &world.errors {
+            let is_told = matches!(error.kind(), ErrorKind::Storage | ErrorKind::StorageFull);
+            assert!(is_told, "{nth} {fault:?}: {error:?}");
+        }
+        world.die();
+        world.disk.power_loss(nth);
+        world.reopen();
+        world.check_copies();
+    }
+    println!("{failed} failed, {forked} forks");
+    assert!(failed > 50 && forked > 10);
+}
+
 #[test]
 fn a_failed_flush_is_the_end() {
     for (site, fault) in [("write_at #.segment", Fault::Full), ("sync_data #.segment", Fault::Io)] {
@@ -190,6 +230,10 @@ fn no_checkpoint_completes_after_a_failed_sync() {
     for loss in 0..8 {
         let mut world = World::new(2, loss);
         scenario(&mut world);
+        let commits = world.commits;
+        while world.commits == commits {
+            world.turn(0);
+        }
         world.disk.inject("sync_filesystem objects", 1, Fault::Io);
         world.checkpoint();
         assert_eq!(world.disk.clear_faults(), 0);

@@ -2,6 +2,7 @@
 
 use super::seeds;
 use super::world::World;
+use super::world::forks::random_fork;
 use crate::engine::files::simulated::Fault;
 
 /// How a program ends.
@@ -28,7 +29,7 @@ fn end(world: &mut World, seed: u64) {
 }
 
 fn step(world: &mut World) {
-    match world.random.below(21) {
+    match world.random.below(26) {
         0..13 => world.random_turn(),
         13..17 => world.flush(),
         17..19 => {
@@ -36,6 +37,12 @@ fn step(world: &mut World) {
             world.evict(number);
         }
         19 => world.checkpoint(),
+        20..22 => random_fork(world),
+        22 => world.compact(),
+        23 if world.random.chance(30) => {
+            let number = world.random.below(world.objects.len());
+            world.erase(number);
+        }
         _ => {
             let number = world.random.below(world.objects.len());
             world.restore(number);
@@ -48,10 +55,14 @@ fn objects_are_what_they_were_after_a_commit() {
     let mut commits = 0;
     let mut ends = 0;
     let mut rebuilt = 0;
-    let mut restored = 0;
+    let (mut restored, mut forked, mut compacted, mut erased) = (0, 0, 0, 0);
     for seed in seeds(15) {
         let mut world = World::new(4, seed);
-        world.keeps_past = true;
+        world.keeps_past = seed % 4 != 1;
+        if !world.keeps_past {
+            // Of most there is soon no history any more.
+            world.limits.bytes = 200 * 1_024;
+        }
         if seed % 3 == 0 {
             world.disk.take_filesystem_sync();
         }
@@ -81,7 +92,13 @@ fn objects_are_what_they_were_after_a_commit() {
         commits += world.commits;
         rebuilt += world.rebuilt;
         restored += world.restored;
+        compacted += world.compacted;
+        erased += world.erased;
+        forked += world.forked;
     }
-    println!("{commits} commits, {ends} ends, {rebuilt} moments rebuilt, {restored} restores");
-    assert!(rebuilt > 500 && restored > 10);
+    println!(
+        "{commits} commits, {ends} ends, {rebuilt} moments rebuilt, {restored} restores, {forked} forks"
+    );
+    println!("{compacted} files rewritten, {erased} objects erased");
+    assert!(rebuilt > 500 && restored > 10 && forked > 30 && compacted > 20 && erased > 10);
 }

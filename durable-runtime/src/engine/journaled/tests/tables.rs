@@ -10,7 +10,7 @@ use crate::engine::files::simulated::Random;
 use crate::engine::journaled::database::JournaledDatabase;
 
 /// Under this key stands when the object wants to be woken.
-pub(super) const WAKE: &str = "wake";
+const WAKE: &str = "wake";
 
 pub(super) const SCHEMA: &str = "CREATE TABLE rows (id INTEGER PRIMARY KEY, value BLOB, note TEXT);
     CREATE INDEX rows_by_note ON rows (note);
@@ -21,6 +21,14 @@ pub(super) const SCHEMA: &str = "CREATE TABLE rows (id INTEGER PRIMARY KEY, valu
 pub(super) struct Tables {
     pub(super) rows: BTreeMap<i64, Vec<u8>>,
     pub(super) kv: BTreeMap<String, Vec<u8>>,
+}
+
+impl Tables {
+    /// When the object wants to be woken.
+    pub(super) fn wake(&self) -> Option<i64> {
+        let value = self.kv.get(WAKE)?;
+        Some(i64::from_le_bytes(value[..].try_into().unwrap()))
+    }
 }
 
 pub(super) fn integrity(connection: &Connection) -> String {

@@ -1,49 +1,36 @@
 //! A few objects on a simulated disk, and what they have to be.
 
-use std::collections::HashSet;
+pub(super) mod forks;
+mod object;
+mod opening;
+mod past;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
 
+pub(super) use self::object::Object;
+use self::object::{Fate, Moment};
+pub(super) use self::opening::{
+    new_disk, open, open_indexed, open_limited, open_listed, open_with, options,
+};
 use super::index::Index;
-use super::tables::{SCHEMA, Tables, WAKE, integrity, statement, tables, write_wake};
+use super::tables::{SCHEMA, integrity, statement, tables, write_wake};
 use crate::engine::catalogue::ObjectIndex;
 use crate::engine::files::Disk;
 use crate::engine::files::simulated::{Random, SimulatedDisk};
-use crate::engine::history::{History, HistoryLimits, Point};
-use crate::engine::journal::{Journal, Options};
+use crate::engine::history::HistoryLimits;
+use crate::engine::journal::Journal;
 use crate::engine::journaled::checkpoint::{Waker, checkpoint, checkpoint_in_steps};
-use crate::engine::journaled::database::{JournaledDatabase, restore_pages};
-use crate::engine::journaled::{OnDamage, Places, Shared, WriteLimits, recovery};
-use crate::engine::overlay::PAGE;
+use crate::engine::journaled::database::JournaledDatabase;
+use crate::engine::journaled::{OnDamage, Shared, WriteLimits};
 use crate::engine::pagestore::{Stamp, object_path};
-use crate::engine::{About, Configure, Database, ObjectKey, Receipt};
+use crate::engine::{About, Configure, Database, ObjectKey};
 use crate::id::RawId;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 pub(super) const DATA: &str = "/data";
-
-/// An object and everything that was committed to it.
-pub(super) struct Object {
-    pub(super) key: ObjectKey,
-    pub(super) database: Option<JournaledDatabase>,
-    /// By commit number, from `base` on: nothing before the first and after a deletion.
-    pub(super) history: Vec<Option<Tables>>,
-    base: usize,
-    /// Set by a start that was not checked.
-    is_renumbered: bool,
-    /// What the open database holds: also what is committed provisionally.
-    now: Tables,
-    /// An index of the history, as those of the receipts are.
-    pub(super) acknowledged: usize,
-    receipts: Vec<(usize, Stamp, Receipt)>,
-    /// Of all commits that were ever acknowledged.
-    numbers: HashSet<(u32, u64)>,
-    /// All commits that were ever acknowledged, and what the object was after each.
-    past: Vec<(Point, Option<Tables>)>,
-}
 
 pub(super) struct World {
     pub(super) disk: SimulatedDisk,
@@ -63,6 +50,14 @@ pub(super) struct World {
     pub(super) rebuilt: u64,
     /// How often an object was restored.
     pub(super) restored: u64,
+    /// How often one was made of another.
+    pub(super) forked: u64,
+    /// How often something of the history was rewritten.
+    pub(super) compacted: u64,
+    /// How often an object was erased.
+    pub(super) erased: u64,
+    /// How much history there may be.
+    pub(super) limits: HistoryLimits,
 }
 
 /// Nothing is written, and nobody waits, unless the test says so.
@@ -77,16 +72,6 @@ pub(super) fn key(number: usize) -> ObjectKey {
     ObjectKey { class: Arc::from("Room"), id }
 }
 
-pub(super) fn options() -> Options {
-    Options {
-        segment_bytes: 32 * 1_024,
-        ready_min: 0,
-        retired_max: 2,
-        retry_after: Duration::ZERO,
-        ..Options::default()
-    }
-}
-
 /// The last commit of an object, and whether that is not its deletion.
 pub(super) fn stamp_of(shared: &Shared, key: &ObjectKey) -> (Stamp, bool) {
     let entry = shared.entry(key).unwrap();
@@ -96,52 +81,11 @@ pub(super) fn stamp_of(shared: &Shared, key: &ObjectKey) -> (Stamp, bool) {
     (stamp, is_stored)
 }
 
-pub(super) fn open(disk: &SimulatedDisk) -> Result<Arc<Shared>> {
-    open_with(disk, OnDamage::Refuse)
-}
-
-pub(super) fn open_with(disk: &SimulatedDisk, on_damage: OnDamage) -> Result<Arc<Shared>> {
-    open_listed(disk, on_damage, &Arc::new(Index::new(disk)))
-}
-
-pub(super) fn open_listed(
-    disk: &SimulatedDisk,
-    on_damage: OnDamage,
-    index: &Arc<Index>,
-) -> Result<Arc<Shared>> {
-    let index: Arc<dyn ObjectIndex> = Arc::clone(index) as _;
-    open_indexed(disk, on_damage, index)
-}
-
-pub(super) fn open_indexed(
-    disk: &SimulatedDisk,
-    on_damage: OnDamage,
-    index: Arc<dyn ObjectIndex>,
-) -> Result<Arc<Shared>> {
-    let data = PathBuf::from(DATA);
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let history = History::open(Arc::clone(&disk), &data, HistoryLimits::default())?;
-    let past = history.as_ref().map(|history| (history, 0));
-    let recovered = recovery::recover(&data, &disk, options(), on_damage, &*index, past)?;
-    let clock = Arc::new(|| SystemTime::UNIX_EPOCH);
-    let journal = recovered.generation.admit_by_hand()?;
-    let places = Places { disk, data, index, history };
-    Ok(Arc::new(Shared::new(places, journal, recovered.quarantine, clock, None)?))
-}
-
 fn deserialized(content: &[u8]) -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
     let length = content.len();
     connection.deserialize_read_exact(rusqlite::MAIN_DB, content, length, true).unwrap();
     connection
-}
-
-/// An empty data directory.
-pub(super) fn new_disk() -> SimulatedDisk {
-    let disk = SimulatedDisk::default();
-    disk.create_dir_all(Path::new(DATA)).unwrap();
-    disk.sync_directory(Path::new("/")).unwrap();
-    disk
 }
 
 /// Nobody would flush what an open database waits for when it is dropped.
@@ -153,52 +97,6 @@ impl Drop for World {
                 shared.journal.flush_by_hand();
             }
         }
-    }
-}
-
-impl Object {
-    fn new(number: usize) -> Object {
-        Object {
-            key: key(number),
-            database: None,
-            history: vec![None],
-            base: 0,
-            is_renumbered: false,
-            now: Tables::default(),
-            acknowledged: 0,
-            receipts: Vec::new(),
-            numbers: HashSet::new(),
-            past: Vec::new(),
-        }
-    }
-
-    /// Whether it exists.
-    pub(super) fn is_there(&self) -> bool {
-        self.history.last().is_some_and(Option::is_some)
-    }
-
-    /// When its last commit wants it to be woken.
-    pub(super) fn wake(&self) -> Option<i64> {
-        let value = self.history.last()?.as_ref()?.kv.get(WAKE)?;
-        Some(i64::from_le_bytes(value[..].try_into().unwrap()))
-    }
-
-    /// It does not exist, and what it was before is not known any more.
-    fn forget(&mut self, stamp: Stamp) {
-        self.history = vec![None];
-        self.base = usize::try_from(stamp.commit).unwrap();
-        self.acknowledged = 0;
-    }
-
-    fn index_of(&self, stamp: Stamp) -> usize {
-        usize::try_from(stamp.commit).unwrap() - self.base
-    }
-
-    /// Takes note of a commit that was appended.
-    fn committed(&mut self, stamp: Stamp, receipt: Receipt, after: Option<Tables>) {
-        assert_eq!(self.index_of(stamp), self.history.len());
-        self.receipts.push((self.history.len(), stamp, receipt));
-        self.history.push(after);
     }
 }
 
@@ -228,6 +126,10 @@ impl World {
             keeps_past: false,
             rebuilt: 0,
             restored: 0,
+            forked: 0,
+            compacted: 0,
+            erased: 0,
+            limits: HistoryLimits::default(),
             disk,
             shared,
             objects: objects.collect(),
@@ -382,49 +284,6 @@ impl World {
         }
     }
 
-    /// Makes an object what it was after one of its commits.
-    pub(super) fn restore(&mut self, number: usize) {
-        self.evict(number);
-        let shared = self.shared();
-        let done = checkpoint(&shared);
-        let candidates: Vec<_> =
-            self.objects[number].past.iter().filter(|(_, then)| then.is_some()).cloned().collect();
-        if self.note(done).is_none() || candidates.is_empty() {
-            return;
-        }
-        let (point, then) = candidates[self.random.below(candidates.len())].clone();
-        let key = self.objects[number].key.clone();
-        let restored = shared.entry(&key).and_then(|entry| {
-            let was_stored = entry.is_stored();
-            let history = shared.history.as_ref().unwrap();
-            let rebuilt = entry.at_rest(|store| history.rebuild(key.id, point, store))?;
-            let waker = Waker::new(Arc::clone(&shared), BY_HAND);
-            let nothing: Configure = Arc::new(|_| Ok(()));
-            let amend = &mut |_: &Connection| Ok(());
-            let before = entry.state.lock().stamp;
-            let (receipt, database) =
-                restore_pages(Arc::clone(&shared), &entry, waker, &rebuilt, &nothing, amend)?;
-            let after = entry.state.lock().stamp;
-            Ok((receipt, database, before, after, was_stored))
-        });
-        let Some((receipt, database, before, after, was_stored)) = self.note(restored) else {
-            return;
-        };
-        let object = &mut self.objects[number];
-        object.database = Some(database);
-        object.now = then.clone().unwrap_or_default();
-        if after.commit == before.commit {
-            return;
-        }
-        if !was_stored {
-            let index = object.index_of(after);
-            object.history.resize(index, None);
-        }
-        object.committed(after, receipt, then);
-        self.commits += 1;
-        self.restored += 1;
-    }
-
     pub(super) fn random_turn(&mut self) {
         let number = self.random.below(self.objects.len());
         if self.random.chance(7) {
@@ -448,7 +307,8 @@ impl World {
                     object.acknowledged = object.acknowledged.max(*number);
                     let is_new = object.numbers.insert((stamp.epoch, stamp.commit));
                     assert!(is_new, "{stamp:?} was given twice");
-                    object.past.push(((*stamp).into(), object.history[*number].clone()));
+                    let then = object.history[*number].clone();
+                    object.past.push(Moment { point: (*stamp).into(), then, fate: Fate::Kept });
                 }
                 !is_durable
             });
@@ -514,52 +374,9 @@ impl World {
         self.check_wakes();
     }
 
-    /// Whether the history gives each object as it was after each of its commits. The files lack nothing.
-    pub(super) fn check_past(&mut self, number: usize) {
-        let shared = self.shared();
-        let history = shared.history.as_ref().unwrap();
-        let key = &self.objects[number].key;
-        let entry = shared.entry(key).unwrap();
-        // The short form looks at a few of them.
-        let long = std::env::var_os("DURABLE_SEEDS").is_some();
-        let moments = &self.objects[number].past;
-        let step = if long { 1 } else { moments.len().div_ceil(4).max(1) };
-        let first = self.random.below(step);
-        for (point, then) in moments.iter().skip(first).step_by(step) {
-            let rebuilt = entry.at_rest(|store| {
-                let rebuilt = history.rebuild(key.id, *point, store)?;
-                let mut content = Vec::new();
-                for number in 1..=rebuilt.size {
-                    let mut image = [0; PAGE];
-                    match rebuilt.pages.get(&number) {
-                        Some(page) => image = **page,
-                        None => store.read(number, &mut image).unwrap(),
-                    }
-                    content.extend_from_slice(&image);
-                }
-                Ok(content)
-            });
-            match (rebuilt, then) {
-                (Ok(content), Some(then)) => {
-                    let connection = deserialized(&content);
-                    assert_eq!(integrity(&connection), "ok");
-                    assert!(tables(&connection) == *then, "object {number} at {point:?}");
-                    self.rebuilt += 1;
-                }
-                (Ok(_), None) => panic!("object {number} did not exist at {point:?}"),
-                (Err(error), then) => {
-                    assert_eq!(error.kind(), ErrorKind::NotKept);
-                    let is_lost = then.is_some() && self.keeps_past;
-                    assert!(!is_lost, "object {number} at {point:?}: {error}");
-                }
-            }
-        }
-        shared.entries.forget_if_idle(&entry);
-    }
-
     /// Opens what is on the disk, with the index of before.
     pub(super) fn open(&self) -> Result<Arc<Shared>> {
-        open_indexed(&self.disk, OnDamage::Refuse, Arc::clone(&self.index))
+        open_limited(&self.disk, OnDamage::Refuse, Arc::clone(&self.index), self.limits)
     }
 
     /// When each object is known to want to be woken.

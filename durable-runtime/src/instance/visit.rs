@@ -1,0 +1,54 @@
+//! What is done to an object's storage from outside: in the object's queue as any turn, and also when the object cannot be activated.
+//!
+//! The guarantee: it is done between two turns, once or not at all, and whoever asked hears of it when what it has written, or may have
+//! seen, is durable.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::activity::waiting;
+use crate::call::{CallError, Failure};
+use crate::engine::Receipt;
+use crate::instance::{Job, Live, Object};
+use crate::{DurableObject, Result};
+
+/// Runs `code` in the object. The instance is there, or the object could not be activated, and its database is closed.
+pub(crate) async fn visit<T: DurableObject, R: Send + 'static, E: Send + 'static>(
+    object: Arc<Object<T>>,
+    code: impl FnOnce(&mut Live<T>) -> Result<R, E> + Send + 'static,
+) -> Result<Result<R, E>, Failure> {
+    let (sender, done) = oneshot::channel();
+    object.submit_patiently(Box::new(Visit { code, sender })).await?;
+    let (result, receipt) = waiting(done).await.unwrap_or(Err(CallError::ShutDown))?;
+    receipt.wait().await.map_err(CallError::StorageFailed)?;
+    Ok(result)
+}
+
+/// What it gave, and when all that it may have seen is durable.
+type Visited<R> = Result<(R, Receipt), Failure>;
+
+struct Visit<C, R> {
+    code: C,
+    sender: oneshot::Sender<Visited<R>>,
+}
+
+impl<T, C, R> Job<T> for Visit<C, R>
+where
+    T: DurableObject,
+    C: FnOnce(&mut Live<T>) -> R + Send,
+    R: Send,
+{
+    fn run(self: Box<Self>, live: &mut Live<T>) {
+        let result = (self.code)(live);
+        let _ = self.sender.send(Ok((result, live.ctx.store().receipt())));
+    }
+
+    fn fail(self: Box<Self>, failure: Failure) {
+        let _ = self.sender.send(Err(failure));
+    }
+
+    fn needs_no_instance(&self) -> bool {
+        true
+    }
+}
