@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::engine::tune_process;
-use crate::engine::{
-    Catalogue, Directory, Engine, HistoryLimits, JournaledEngine, OnDamage, Order, WriteLimits,
-};
+use crate::engine::{Catalogue, Directory, Engine, JournaledEngine, OnDamage, Order, WriteLimits};
 use crate::harness::Harness;
 use crate::instance::pace::PaceLimit;
 use crate::instance::registry::{AnyClass, Class};
@@ -109,7 +107,7 @@ impl Builder {
             sockets: SocketLimits::default(),
             long_turn: LONG_TURN,
             resident_bytes_max: RESIDENT_BYTES_MAX,
-            writing: WriteLimits { history: HistoryLimits::OFF, ..WriteLimits::default() },
+            writing: WriteLimits::default(),
             history_bytes: None,
             on_damage: OnDamage::Refuse,
             limits: Limits::default(),
@@ -257,8 +255,8 @@ impl Builder {
         self
     }
 
-    /// For how long earlier states of objects are kept, to [restore](crate::Context::restore_on_next_session) them. Default:
-    /// [`Duration::ZERO`], not at all; what was kept before is removed then. Thirty days are a good choice.
+    /// For how long earlier states of objects are kept, to [restore](crate::Context::restore_on_next_session) them. Default: 30
+    /// days. With [`Duration::ZERO`] none are kept, and what was kept before is removed.
     ///
     /// It takes space in the data directory, in `history/`, about as much as the journal that objects' commits make, and once
     /// more for the pages that they change, packed in the background: see [`history_limit`](Builder::history_limit). Commits do not wait for it.

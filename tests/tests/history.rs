@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use durable::prelude::*;
 use durable::testing::TestRuntime;
-use durable::{Bookmark, Error, ErrorKind};
+use durable::{Bookmark, Builder, Error, ErrorKind};
 
 #[derive(Default)]
 struct Ledger;
@@ -76,8 +76,7 @@ impl Ledger {
 }
 
 async fn start() -> TestRuntime {
-    let month = Duration::from_secs(30 * 24 * 3_600);
-    TestRuntime::start(move |builder| builder.register::<Ledger>().history(month)).await.unwrap()
+    TestRuntime::start(|builder| builder.register::<Ledger>()).await.unwrap()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -235,7 +234,8 @@ async fn what_is_older_than_the_history_is_gone_and_what_is_younger_stays() {
 
 #[tokio::test]
 async fn without_history_there_is_none() {
-    let rt = TestRuntime::start(|builder| builder.register::<Ledger>()).await.unwrap();
+    let without = |builder: Builder| builder.register::<Ledger>().history(Duration::ZERO);
+    let rt = TestRuntime::start(without).await.unwrap();
     let ledgers = rt.namespace::<Ledger>();
     let id = ledgers.id_from_name("home").unwrap();
     let one = ledgers.get(&id).add("one".into()).await.unwrap();

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use durable::{Bookmark, Runtime};
 use durable_tests::ledger::Ledger;
@@ -103,9 +102,7 @@ fn run_and_kill(directory: &Path, models: &mut [Model], random: &mut Random, lin
 
 /// Compares the objects with the models, now and at some of their bookmarks.
 async fn audit(bed: &Bed, models: &mut [Model], random: &mut Random) {
-    let builder = bed.builder().register::<Ledger>();
-    let builder = builder.history(Duration::from_secs(30 * 24 * 3_600));
-    let runtime = builder.start().await.unwrap();
+    let runtime = bed.builder().register::<Ledger>().start().await.unwrap();
     for (object, model) in models.iter_mut().enumerate() {
         let now = read(&runtime, object).await;
         let next = model.next.take();

@@ -5,7 +5,6 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use durable::prelude::*;
 use durable_tests::ledger::Ledger;
@@ -27,7 +26,6 @@ fn main() {
     durable_tests::on_many_threads(async move {
         let runtime = Runtime::builder(directory)
             .register::<Ledger>()
-            .history(Duration::from_secs(30 * 24 * 3_600))
             // Few enough that objects are evicted all the time.
             .resident_limit(objects / 2)
             .checkpoint_distance(100_000)
