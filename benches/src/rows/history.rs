@@ -21,8 +21,9 @@ const MONTH: Duration = Duration::from_hours(30 * 24);
 const DISTANCE_OF_ONE: u64 = 2 * 1_024 * 1_024;
 /// Rows of an object, which fill some 15 pages.
 const SMALL: u32 = 256;
-/// Of a page each: 100 MB.
-const LARGE: u32 = 25_000;
+/// Notes that fill a page each: 100 MB.
+const LARGE: usize = 25_000;
+const LARGE_NOTE: u32 = 4_000;
 const CHECKPOINTS: usize = 3;
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -31,6 +32,13 @@ pub(crate) fn rows() -> Vec<Row> {
         unit: "us",
         limit_name: "without history",
         pace: Pace::Long,
+        set_up,
+    };
+    let against_copy = |name, set_up| Row {
+        name,
+        unit: "ms",
+        limit_name: "copy of the file, synced",
+        pace: Pace::Whole,
         set_up,
     };
     vec![
@@ -49,13 +57,8 @@ pub(crate) fn rows() -> Vec<Row> {
             pace: Pace::Whole,
             set_up: kept,
         },
-        Row {
-            name: "history: restore of 100 MB, of which a tenth changed",
-            unit: "ms",
-            limit_name: "copy of the file, synced",
-            pace: Pace::Whole,
-            set_up: restores,
-        },
+        against_copy("history: restore of 100 MB, of which a tenth changed", restores),
+        against_copy("history: fork of 100 MB", forks),
     ]
 }
 
@@ -184,34 +187,62 @@ fn bytes_in(folder: &Path) -> usize {
 }
 
 fn restores(size: Size) -> Sides {
-    let notes = u32::try_from(size.scaled(LARGE as usize)).unwrap_or(LARGE);
-    let fleet = Fleet::<Shelf>::with(&std::env::temp_dir(), 1, with);
-    let bytes = 4_000;
-    // A turn may change 64 MiB.
-    for first in (0..notes).step_by(10_000) {
-        let part = first..notes.min(first + 10_000);
-        ok(fleet.executor.block_on(fleet.stubs[0].fill(part, bytes)));
-    }
-    let copied = ok(tempfile::tempdir());
-    let source = copied.path().join("source");
-    ok(std::fs::write(&source, vec![7; notes as usize * 4_096]));
-    let limit: Run = Box::new(move |_| {
-        let begin = Instant::now();
-        let copy = copied.path().join("copy");
-        ok(std::fs::copy(&source, &copy));
-        ok(ok(std::fs::File::open(&copy)).sync_all());
-        begin.elapsed().as_secs_f64() * 1e3
-    });
+    let (fleet, bytes) = large(size);
+    let limit = copies_of(bytes);
     let ours: Run = Box::new(move |_| {
         fleet.executor.block_on(async {
             let shelves = fleet.runtime.namespace::<Shelf>();
             let id = ok(shelves.id_from_name("0"));
             let then = ok(shelves.current_bookmark(&id).await);
-            ok(fleet.stubs[0].change_each(10, bytes).await);
+            ok(fleet.stubs[0].change_each(10, LARGE_NOTE).await);
             let begin = Instant::now();
             ok(shelves.restore(&id, &then).await);
             begin.elapsed().as_secs_f64() * 1e3
         })
     });
     Sides::pair(ours, limit)
+}
+
+fn forks(size: Size) -> Sides {
+    let (fleet, bytes) = large(size);
+    let limit = copies_of(bytes);
+    let ours: Run = Box::new(move |_| {
+        fleet.executor.block_on(async {
+            let shelves = fleet.runtime.namespace::<Shelf>();
+            let (id, copy) = (ok(shelves.id_from_name("0")), ok(shelves.unique_id()));
+            let begin = Instant::now();
+            ok(shelves.fork(&id, &copy).await);
+            let time = begin.elapsed();
+            ok(shelves.delete(&copy).await);
+            time.as_secs_f64() * 1e3
+        })
+    });
+    Sides::pair(ours, limit)
+}
+
+/// One object, and how many bytes its notes take.
+fn large(size: Size) -> (Fleet<Shelf>, usize) {
+    let notes = size.scaled(LARGE);
+    let fleet = Fleet::<Shelf>::with(&std::env::temp_dir(), 1, with);
+    // A turn may change 64 MiB.
+    for first in (0..notes).step_by(10_000) {
+        let end = notes.min(first + 10_000);
+        let part = ok(u32::try_from(first))..ok(u32::try_from(end));
+        ok(fleet.executor.block_on(fleet.stubs[0].fill(part, LARGE_NOTE)));
+    }
+    (fleet, notes * 4_096)
+}
+
+/// What a copy of so many bytes takes, until the disk has it.
+fn copies_of(bytes: usize) -> Run {
+    let folder = ok(tempfile::tempdir());
+    let source = folder.path().join("source");
+    ok(std::fs::write(&source, vec![7; bytes]));
+    Box::new(move |_| {
+        let begin = Instant::now();
+        let copy = folder.path().join("copy");
+        ok(std::fs::copy(&source, &copy));
+        ok(ok(std::fs::File::open(&copy)).sync_all());
+        begin.elapsed().as_secs_f64() * 1e3
+    })
 }

@@ -114,10 +114,9 @@ impl Bed {
         self.folder.path().to_owned()
     }
 
-    /// A program, which keeps a history.
+    /// A program.
     pub async fn program(&self) -> Runtime {
-        let history = Duration::from_hours(24);
-        let builder = Runtime::builder(self.data()).history(history).idle_limit(Duration::MAX);
+        let builder = Runtime::builder(self.data()).idle_limit(Duration::MAX);
         builder.register::<Room>().register::<Counter>().start().await.unwrap()
     }
 

@@ -51,9 +51,7 @@ async fn objects_of_a_class_that_the_program_lacks_are_open_to_operators() {
     let runtime = bed.program().await;
     fill(&runtime).await.unwrap();
     runtime.shutdown().await.unwrap();
-    let history = Duration::from_hours(24);
-    let runtime =
-        Runtime::builder(bed.data()).history(history).register::<Counter>().start().await.unwrap();
+    let runtime = Runtime::builder(bed.data()).register::<Counter>().start().await.unwrap();
     durable::admin::serve(&runtime).start().await.unwrap();
     assert_eq!(bed.json(&["classes"]).await[1]["is_registered"], false);
     let bookmark =
@@ -100,7 +98,8 @@ async fn a_history_is_neither_begun_nor_cut_by_looking() {
     runtime.shutdown().await.unwrap();
 
     let bed = Bed::new();
-    let runtime = Runtime::builder(bed.data()).register::<Room>().start().await.unwrap();
+    let builder = Runtime::builder(bed.data()).register::<Room>().history(Duration::ZERO);
+    let runtime = builder.start().await.unwrap();
     runtime.get::<Room>("lobby").post("Ada".into(), "hello".into()).await.unwrap();
     runtime.shutdown().await.unwrap();
     bed.done(&["sql", "Room/lobby", "DELETE FROM posts", "--write"]).await;
