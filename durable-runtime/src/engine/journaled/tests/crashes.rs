@@ -311,6 +311,30 @@ fn before_the_first_checkpoint_everything_is_kept() {
     }
 }
 
+/// A process may not open many files, and the journal may speak of more objects than that.
+#[test]
+fn the_history_of_more_objects_than_files_may_be_open_is_kept() {
+    let mut world = World::new(60, 7);
+    world.keeps_past = true;
+    for round in 0..2 {
+        for number in 0..60 {
+            world.turn(number);
+            world.flush();
+        }
+        if round == 0 {
+            world.checkpoint();
+        }
+    }
+    world.die();
+    world.disk.restart();
+    world.disk.limit_open_files(20);
+    let shared = world.open().unwrap();
+    world.disk.limit_open_files(usize::MAX);
+    world.shared = Some(shared);
+    (0..60).for_each(|number| world.check_reopened(number));
+    assert!(world.rebuilt >= 60, "{}", world.rebuilt);
+}
+
 #[test]
 fn in_the_first_start() {
     for nth in 1.. {
