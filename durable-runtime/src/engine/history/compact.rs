@@ -218,7 +218,10 @@ impl History {
             Err(error) => {
                 // At the next start, if not now.
                 let _ = self.remove(&new);
-                if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+                // Unless somebody else has removed one.
+                let kept = self.files.lock();
+                let is_kept = |file: &Kept| kept.iter().any(|kept| kept.number == file.number);
+                if files.iter().all(is_kept) { Err(error) } else { Ok(()) }
             }
         }
     }
