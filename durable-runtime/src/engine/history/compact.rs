@@ -84,10 +84,11 @@ fn run(history: &History) {
     // It rests as long as it has worked.
     while history.signal.rest(worked) {
         let begun = Instant::now();
-        if !history.compact_next() && !history.signal.wait() {
+        let has_worked = history.compact_next();
+        worked = begun.elapsed();
+        if !has_worked && !history.signal.wait() {
             return;
         }
-        worked = begun.elapsed();
     }
 }
 

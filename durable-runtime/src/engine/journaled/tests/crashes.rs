@@ -82,6 +82,7 @@ fn forks_that_are_not_in_their_places(world: &mut World) {
     }
     world.delete(2);
     world.flush();
+    assert_eq!(world.errors, []);
     assert!(world.forked == 2);
 }
 
