@@ -88,14 +88,22 @@ pub(super) fn clear(
 ) -> Result<()> {
     let list = || if disk.exists(folder)? { disk.list(folder) } else { Ok(Vec::new()) };
     let files = list().map_err(|error| io_error("list", folder, &error))?;
+    let mut moved = false;
     for path in files.into_iter().filter(|path| !claimed.contains(path)) {
         // Without its record nobody can say whether a file that an object begins with is one.
         let name = path.file_name().filter(|_| path.extension().is_some_and(|it| it == "db"));
-        let done = match (aside, name) {
-            (Some(aside), Some(name)) => disk.rename(&path, &aside.join(name)),
-            _ => disk.remove(&path),
-        };
-        done.map_err(|error| io_error("remove", &path, &error))?;
+        if let (Some(aside), Some(name)) = (aside, name) {
+            let renamed = disk.rename(&path, &aside.join(name));
+            renamed.map_err(|error| io_error("move", &path, &error))?;
+            moved = true;
+        } else if let Err(error) = disk.remove(&path) {
+            // It is nobody's, and may be somebody else's.
+            note!(warn, file = %path.display(), reason = %error, "what a copy has left could not be removed");
+        }
+    }
+    // The next start finds a sound journal, and would remove what came back.
+    for folder in aside.into_iter().chain([folder]).filter(|_| moved) {
+        disk.sync_directory(folder).map_err(|error| io_error("sync", folder, &error))?;
     }
     Ok(())
 }
@@ -422,4 +430,37 @@ impl fmt::Debug for Copies {
 /// How many bytes that many pages are.
 pub(super) fn bytes_of(pages: u32) -> u64 {
     u64::from(pages) * PAGE as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::files::RealDisk;
+    use crate::engine::files::simulated::SimulatedDisk;
+
+    #[test]
+    fn what_cannot_be_removed_keeps_nobody_from_starting() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(data.path().join("1/2")).unwrap();
+        std::fs::write(data.path().join("3.copy"), "x").unwrap();
+        clear(&RealDisk, data.path(), &HashSet::new(), None).unwrap();
+        assert_eq!(RealDisk.list(data.path()).unwrap(), [data.path().join("1")]);
+    }
+
+    #[test]
+    fn what_was_set_aside_stays_there() {
+        for loss in 0..8 {
+            let disk = SimulatedDisk::default();
+            let [copies, aside] = ["/copies", "/aside"].map(Path::new);
+            for folder in [copies, aside] {
+                disk.create_dir_all(folder).unwrap();
+            }
+            disk.sync_directory(Path::new("/")).unwrap();
+            disk.create(&copies.join("1.db")).unwrap();
+            disk.sync_directory(copies).unwrap();
+            clear(&disk, copies, &HashSet::new(), Some(aside)).unwrap();
+            disk.power_loss(loss);
+            assert!(disk.exists(&aside.join("1.db")).unwrap(), "{loss}");
+        }
+    }
 }

@@ -34,7 +34,7 @@ fn files_that_cannot_be_used_are_set_aside_and_keep_nobody_from_starting() {
             let data = tempfile::tempdir().unwrap();
             make(data.path());
             let is_damage = what.contains("damaged");
-            assert_eq!(open_real(data.path(), HistoryLimits::ALL).is_err(), true, "{what}");
+            assert!(open_real(data.path(), HistoryLimits::ALL).is_err(), "{what}");
             assert!(!data.path().join("history-unusable-1").exists(), "{what}");
             let history = open_real(data.path(), limits).unwrap();
             assert_eq!(history.is_some(), limits != HistoryLimits::OFF, "{what}");
