@@ -8,6 +8,9 @@ use crate::engine::files::RealDisk;
 use crate::engine::files::simulated::Fault;
 use crate::engine::overlay::PAGE;
 
+/// What has happened, and how.
+type Mishap = (&'static str, fn(&Path));
+
 fn open_real(data: &Path, limits: HistoryLimits) -> Result<Option<History>> {
     History::open(Arc::new(RealDisk), data, limits)
 }
@@ -18,7 +21,7 @@ fn file(number: u64) -> String {
 
 #[test]
 fn files_that_cannot_be_used_are_set_aside_and_keep_nobody_from_starting() {
-    let makes: [(&str, fn(&Path)); 4] = [
+    let makes: [Mishap; 4] = [
         ("the folder is a file", |data| fs::write(data.join("history"), "mine").unwrap()),
         ("a file is a folder", |data| fs::create_dir_all(data.join(file(1))).unwrap()),
         ("the head of a file is damaged", |data| {
