@@ -294,11 +294,16 @@ fn beside(copies: &Copies, path: &Path) -> Result<CopyFile> {
     if path.symlink_metadata().is_ok() {
         return Err(Error::new(ErrorKind::Exists, format!("{} is there already", path.display())));
     }
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    hidden.push(format!(".{}-{number}.tmp", std::process::id()));
-    Ok(copies.file_at(path.with_file_name(hidden)))
+    loop {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        hidden.push(format!(".{}-{number}.tmp", std::process::id()));
+        // What is there may be a link to another export, left by a program that died, or somebody's who may not write there.
+        if let Some(file) = copies.make_at(path.with_file_name(hidden))? {
+            return Ok(file);
+        }
+    }
 }
 
 impl fmt::Debug for Source {

@@ -10,7 +10,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +35,9 @@ const SUFFIX: &str = ".copy";
 const EPOCH: u64 = 1;
 /// How much is copied at once.
 const CHUNK_BYTES: usize = 1_024 * 1_024;
+
+/// A rollback journal of SQLite begins with it, and also ends with it if it names another one.
+const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
 /// Says how far a copy is, in bytes: done, and all.
 pub(crate) type OnProgress<'a> = &'a mut (dyn FnMut(u64, u64) + Send);
@@ -85,14 +88,22 @@ pub(super) fn clear(
 ) -> Result<()> {
     let list = || if disk.exists(folder)? { disk.list(folder) } else { Ok(Vec::new()) };
     let files = list().map_err(|error| io_error("list", folder, &error))?;
+    let mut moved = false;
     for path in files.into_iter().filter(|path| !claimed.contains(path)) {
         // Without its record nobody can say whether a file that an object begins with is one.
         let name = path.file_name().filter(|_| path.extension().is_some_and(|it| it == "db"));
-        let done = match (aside, name) {
-            (Some(aside), Some(name)) => disk.rename(&path, &aside.join(name)),
-            _ => disk.remove(&path),
-        };
-        done.map_err(|error| io_error("remove", &path, &error))?;
+        if let (Some(aside), Some(name)) = (aside, name) {
+            let renamed = disk.rename(&path, &aside.join(name));
+            renamed.map_err(|error| io_error("move", &path, &error))?;
+            moved = true;
+        } else if let Err(error) = disk.remove(&path) {
+            // It is nobody's, and may be somebody else's.
+            note!(warn, file = %path.display(), reason = %error, "what a copy has left could not be removed");
+        }
+    }
+    // The next start finds a sound journal, and would remove what came back.
+    for folder in aside.into_iter().chain([folder]).filter(|_| moved) {
+        disk.sync_directory(folder).map_err(|error| io_error("sync", folder, &error))?;
     }
     Ok(())
 }
@@ -118,8 +129,20 @@ impl Copies {
     }
 
     /// A copy that lies elsewhere.
-    pub(crate) fn file_at(&self, path: PathBuf) -> CopyFile {
+    fn file_at(&self, path: PathBuf) -> CopyFile {
         CopyFile { disk: Arc::clone(&self.disk), path, is_kept: false }
+    }
+
+    /// A copy that lies elsewhere, whose file is made. `None` if there is something of that name.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn make_at(&self, path: PathBuf) -> Result<Option<CopyFile>> {
+        match private_file().write(true).create_new(true).open(&path) {
+            Ok(_) => Ok(Some(self.file_at(path))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(failed("write", &path, &error)),
+        }
     }
 
     /// A private copy of a file from outside, and what SQLite has beside it: its log, or its rollback journal.
@@ -129,10 +152,11 @@ impl Copies {
     pub(crate) fn take_in(&self, from: &Path) -> Result<(CopyFile, Vec<CopyFile>)> {
         let unreadable = |error: &io::Error| io_error("read", from, error);
         let copy = self.new_file()?;
-        let file = std::fs::File::open(from).map_err(|error| unreadable(&error))?;
-        if !file.metadata().map_err(|error| unreadable(&error))?.is_file() {
+        // Before it is opened: a pipe would wait for somebody who writes.
+        if !std::fs::metadata(from).map_err(|error| unreadable(&error))?.is_file() {
             return Err(Error::new(ErrorKind::Invalid, format!("{} is no file", from.display())));
         }
+        let file = std::fs::File::open(from).map_err(|error| unreadable(&error))?;
         let mut beside = Vec::new();
         copy_in(file, &copy.path).map_err(|error| failed("write", &copy.path, &error))?;
         for suffix in ["-wal", "-journal"] {
@@ -146,6 +170,14 @@ impl Copies {
             }
         }
         beside.push(self.file_at(with_suffix(&copy.path, "-shm")));
+        let journal = with_suffix(&copy.path, "-journal");
+        if names_another(&journal).map_err(|error| unreadable(&error))? {
+            let text = format!(
+                "the journal of {} names another file, which SQLite would remove: open it once with the program that wrote it",
+                from.display()
+            );
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
         Ok((copy, beside))
     }
 
@@ -252,6 +284,22 @@ impl Copies {
 fn copy_in(mut from: std::fs::File, to: &Path) -> io::Result<()> {
     let mut to = private_file().write(true).truncate(true).open(to)?;
     io::copy(&mut from, &mut to).map(|_| ())
+}
+
+/// Whether a rollback journal, if it is there, ends with the name of a journal of several databases, as the last eight bytes say.
+/// When SQLite has rolled back it removes that file, whatever it is.
+fn names_another(journal: &Path) -> io::Result<bool> {
+    let mut file = match std::fs::File::open(journal) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    let mut end = [0; JOURNAL_MAGIC.len()];
+    if file.metadata()?.len() < end.len() as u64 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-8))?;
+    file.read_exact(&mut end)?;
+    Ok(end == JOURNAL_MAGIC)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -382,4 +430,37 @@ impl fmt::Debug for Copies {
 /// How many bytes that many pages are.
 pub(super) fn bytes_of(pages: u32) -> u64 {
     u64::from(pages) * PAGE as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::files::RealDisk;
+    use crate::engine::files::simulated::SimulatedDisk;
+
+    #[test]
+    fn what_cannot_be_removed_keeps_nobody_from_starting() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(data.path().join("1/2")).unwrap();
+        std::fs::write(data.path().join("3.copy"), "x").unwrap();
+        clear(&RealDisk, data.path(), &HashSet::new(), None).unwrap();
+        assert_eq!(RealDisk.list(data.path()).unwrap(), [data.path().join("1")]);
+    }
+
+    #[test]
+    fn what_was_set_aside_stays_there() {
+        for loss in 0..8 {
+            let disk = SimulatedDisk::default();
+            let [copies, aside] = ["/copies", "/aside"].map(Path::new);
+            for folder in [copies, aside] {
+                disk.create_dir_all(folder).unwrap();
+            }
+            disk.sync_directory(Path::new("/")).unwrap();
+            disk.create(&copies.join("1.db")).unwrap();
+            disk.sync_directory(copies).unwrap();
+            clear(&disk, copies, &HashSet::new(), Some(aside)).unwrap();
+            disk.power_loss(loss);
+            assert!(disk.exists(&aside.join("1.db")).unwrap(), "{loss}");
+        }
+    }
 }

@@ -117,6 +117,12 @@ async fn what_is_no_sound_database_is_refused() {
     refused("missing", ErrorKind::Storage, "missing.db").await;
     std::fs::create_dir(path("folder")).unwrap();
     refused("folder", ErrorKind::Invalid, "no file").await;
+    #[cfg(target_os = "linux")]
+    {
+        let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+        assert!(made.success());
+        refused("pipe", ErrorKind::Invalid, "no file").await;
+    }
     drop(make(&path("damaged"), FOREIGN));
     let mut content = std::fs::read(path("damaged")).unwrap();
     let second = content.len() / 2;
@@ -136,6 +142,45 @@ async fn what_is_no_sound_database_is_refused() {
     refused("clash", ErrorKind::Migration, "migration 1 `create` failed").await;
     let copies = rt.namespace::<Bank>().list().page().await.unwrap();
     assert!(copies.objects.is_empty());
+}
+
+/// A rollback journal may say which file is to be removed once it was rolled back.
+#[tokio::test]
+async fn a_journal_removes_no_file() {
+    let rt = start().await;
+    let (folder, file) = folder();
+    let precious = folder.path().join("precious");
+    for names_it in [false, true] {
+        std::fs::write(&precious, "x").unwrap();
+        if !names_it {
+            drop(make(&file, FOREIGN));
+        }
+        let pages = u32::try_from(std::fs::metadata(&file).unwrap().len() / 4_096).unwrap();
+        let magic = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+        let mut journal = magic.to_vec();
+        for number in [0, 7, pages, 512, 4_096] {
+            journal.extend(u32::to_be_bytes(number));
+        }
+        journal.resize(512, 0);
+        if names_it {
+            let name = precious.to_str().unwrap().as_bytes();
+            journal.extend(u32::to_be_bytes(0x4000_0000 / 4_096 + 1));
+            journal.extend(name);
+            journal.extend(u32::to_be_bytes(u32::try_from(name.len()).unwrap()));
+            journal.extend(u32::to_be_bytes(name.iter().map(|byte| u32::from(*byte)).sum()));
+            journal.extend(magic);
+        }
+        let mut beside = file.clone().into_os_string();
+        beside.push("-journal");
+        std::fs::write(beside, journal).unwrap();
+        let banks = rt.namespace::<Bank>();
+        let imported = banks.import(&id(&banks, &format!("{names_it}")), &file).await;
+        assert!(precious.exists());
+        assert_eq!(
+            imported.map_err(|error| error.kind()).err(),
+            names_it.then_some(ErrorKind::Invalid)
+        );
+    }
 }
 
 #[tokio::test]

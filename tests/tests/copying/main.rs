@@ -192,6 +192,29 @@ async fn an_export_says_how_far_it_is_and_overwrites_nothing() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// A program that died in an export, and had the same number, may have left a name of a file that lies elsewhere now.
+#[tokio::test]
+async fn an_export_writes_into_no_file_that_was_there() {
+    let rt = start().await;
+    let banks = rt.namespace::<Bank>();
+    let bank = id(&banks, "home");
+    banks.get(&bank).note("one").await.unwrap();
+    let (folder, file) = folder();
+    let earlier = folder.path().join("earlier");
+    std::fs::write(&earlier, "an earlier export").unwrap();
+    for number in 0..200 {
+        let name = format!(
+            ".{}.{}-{number}.tmp",
+            file.file_name().unwrap().to_str().unwrap(),
+            std::process::id()
+        );
+        std::fs::hard_link(&earlier, folder.path().join(name)).unwrap();
+    }
+    banks.export(&bank, &file).await.unwrap();
+    assert_eq!(std::fs::read(&earlier).unwrap(), b"an earlier export");
+    assert!(std::fs::read(&file).unwrap().starts_with(b"SQLite format 3"));
+}
+
 #[tokio::test]
 async fn exports_and_forks_of_an_earlier_moment() {
     let mut rt = start().await;

@@ -104,7 +104,7 @@ impl History {
         }
         self.write(now_ms, &mut |writer| {
             for write_back in write_backs {
-                write_back.push(writer)?;
+                write_back.push(writer, self.limits.bytes)?;
             }
             writer.sync()
         });
@@ -161,8 +161,8 @@ impl History {
         self.erasures.lock().clone()
     }
 
-    /// What is kept of these objects before a place, which lies before a mark, must not be used any more, durably. It is to be
-    /// [wiped out](Self::wipe): so the file ends here.
+    /// What is kept of these objects, which were [wished](Self::wished_erasures), before a place, which lies before a mark, must not be used
+    /// any more, durably. It is to be [wiped out](Self::wipe): so the file ends here.
     pub(crate) fn erase(&self, ids: &[RawId], up_to: Reach, now_ms: i64) {
         if ids.is_empty() {
             return;
@@ -172,7 +172,10 @@ impl History {
             writer.sync()
         });
         self.finish_file(&mut self.writing.lock());
-        self.erasures.lock().retain(|id| !ids.contains(id));
+        // Those that were wished since, also for the same objects, come with the next checkpoint.
+        let mut erasures = self.erasures.lock();
+        let done = ids.len().min(erasures.len());
+        erasures.drain(..done);
     }
 
     /// Writes something. When that fails, all history is given up; when the disk is full, the oldest first.
@@ -193,9 +196,13 @@ impl History {
             note!(error, reason = %error, "the objects' history could not be written, and begins anew");
             (writing.anew_ms, writing.has_mark) = (Some(now_ms), false);
             for file in files.drain(..) {
-                if let Err(error) = self.remove(&file.path) {
+                if let Err(error) = self.give_up(&file.path) {
                     note!(error, reason = %error, "a file of the objects' history could not be removed");
                 }
+            }
+            // Files that came back after a loss of power would not know what is written from now on.
+            if let Err(error) = self.disk.sync_directory(&self.folder) {
+                note!(error, reason = %error, "the folder of the objects' history could not be synced");
             }
             return;
         }
@@ -273,7 +280,8 @@ impl Pages {
 }
 
 impl WriteBack<'_> {
-    fn push(&self, writer: &mut Writer) -> io::Result<()> {
+    /// One that takes more than so many bytes would be removed at once, with all before.
+    fn push(&self, writer: &mut Writer, bytes_max: u64) -> io::Result<()> {
         let head = Head {
             to: self.to,
             size: self.size,
@@ -281,7 +289,8 @@ impl WriteBack<'_> {
             continues: matches!(self.pages, Pages::Rest(_)),
             ..Head::before(self.key.id, self.from)
         };
-        if matches!(self.pages, Pages::Unknown) {
+        let bytes = (self.pages.numbers().len() * PAGE_BYTES) as u64;
+        if matches!(self.pages, Pages::Unknown) || bytes > bytes_max {
             return writer.push(&head.gap(), &[]);
         }
         let mut image = [0; PAGE_BYTES];

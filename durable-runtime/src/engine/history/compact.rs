@@ -84,10 +84,11 @@ fn run(history: &History) {
     // It rests as long as it has worked.
     while history.signal.rest(worked) {
         let begun = Instant::now();
-        if !history.compact_next() && !history.signal.wait() {
+        let has_worked = history.compact_next();
+        worked = begun.elapsed();
+        if !has_worked && !history.signal.wait() {
             return;
         }
-        worked = begun.elapsed();
     }
 }
 
@@ -218,7 +219,10 @@ impl History {
             Err(error) => {
                 // At the next start, if not now.
                 let _ = self.remove(&new);
-                if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+                // Unless somebody else has removed one.
+                let kept = self.files.lock();
+                let is_kept = |file: &Kept| kept.iter().any(|kept| kept.number == file.number);
+                if files.iter().all(is_kept) { Err(error) } else { Ok(()) }
             }
         }
     }

@@ -58,16 +58,15 @@ pub(crate) use self::append::{Pages, WriteBack};
 pub(crate) use self::compact::Compactor;
 use self::compact::Signal;
 pub(crate) use self::file::Reach;
-use self::file::{Archive, Form, Head, Kind, Place, Writer};
+use self::file::{Archive, FILE_HEAD_BYTES, Form, HEAD_BYTES, Head, Kind, Place, Writer};
 #[cfg(feature = "admin")]
 pub(crate) use self::past::Moments;
 pub(crate) use self::past::Rebuilt;
-use super::directory::io_error;
 use super::files::Disk;
 use super::pagestore::Stamp;
-use crate::Result;
 use crate::id::RawId;
 use crate::observe::events::note;
+use crate::{Error, ErrorKind, Result};
 
 const FOLDER: &str = "history";
 const SUFFIX: &str = ".history";
@@ -179,18 +178,40 @@ struct Found {
 }
 
 impl History {
-    /// Opens the history of a data directory; with limits that keep nothing, what there is is removed.
+    /// Opens the history of a data directory; with limits that keep nothing, what there is is removed. Where its files cannot be used, all of
+    /// them are set aside, and the history begins anew: what is not written on must not be taken for the past later.
     ///
     /// # Errors
-    /// When the folder cannot be read or made, or a file is of a newer version.
+    /// When a file is of a newer version; and when files that cannot be used cannot be set aside, or nobody asked for more than a look.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         data: &Path,
         limits: HistoryLimits,
     ) -> Result<Option<History>> {
+        let failed = |error: io::Error| Error::new(ErrorKind::Storage, error);
+        match History::try_open(Arc::clone(&disk), data, limits) {
+            Err(error)
+                if error.kind() == io::ErrorKind::Unsupported || limits == HistoryLimits::ALL =>
+            {
+                Err(failed(error))
+            }
+            Err(error) => {
+                let Ok(aside) = set_aside(&*disk, data) else { return Err(failed(error)) };
+                note!(error, reason = %error, aside = %aside.display(), "the objects' history cannot be used: it was set aside, and begins anew");
+                History::try_open(disk, data, limits).map_err(failed)
+            }
+            opened => opened.map_err(failed),
+        }
+    }
+
+    fn try_open(
+        disk: Arc<dyn Disk>,
+        data: &Path,
+        limits: HistoryLimits,
+    ) -> io::Result<Option<History>> {
         let folder = data.join(FOLDER);
-        let paths = || if disk.exists(&folder)? { disk.list(&folder) } else { Ok(Vec::new()) };
-        let paths = paths().map_err(|error| io_error("list", &folder, &error))?;
+        let list = || if disk.exists(&folder)? { disk.list(&folder) } else { Ok(Vec::new()) };
+        let paths = list().map_err(|error| naming("list", &folder, &error))?;
         let mut files: Vec<Kept> = Vec::new();
         for path in paths {
             let kept = if is_unfinished(&path) || limits.keep_ms == 0 {
@@ -198,24 +219,27 @@ impl History {
             } else {
                 Kept::read(&*disk, &path)
             };
-            match kept.map_err(|error| io_error("read", &path, &error))? {
+            match kept.map_err(|error| naming("read", &path, &error))? {
                 Some(kept) => files.push(kept),
                 // One without a head is of a start that died.
                 None if is_unfinished(&path) || number_of(&path).is_some() => {
-                    disk.remove(&path).map_err(|error| io_error("remove", &path, &error))?;
+                    disk.remove(&path).map_err(|error| naming("remove", &path, &error))?;
                 }
                 None => {}
             }
         }
         if limits.keep_ms == 0 {
+            if disk.exists(&folder)? {
+                disk.sync_directory(&folder)?;
+            }
             return Ok(None);
         }
         let made = disk.create_dir_all(&folder).and_then(|()| disk.sync_directory(data));
-        made.map_err(|error| io_error("create", &folder, &error))?;
+        made.map_err(|error| naming("create", &folder, &error))?;
         files.sort_unstable_by_key(|file| file.number);
         for covered in take_covered(&mut files) {
             let removed = disk.remove(&covered.path);
-            removed.map_err(|error| io_error("remove", &covered.path, &error))?;
+            removed.map_err(|error| naming("remove", &covered.path, &error))?;
         }
         let history = History {
             disk,
@@ -228,7 +252,7 @@ impl History {
             signal: Signal::default(),
             folder,
         };
-        history.go_on().map_err(|error| io_error("read", &history.folder, &error))?;
+        history.go_on().map_err(|error| naming("read", &history.folder, &error))?;
         Ok(Some(history))
     }
 
@@ -270,6 +294,15 @@ impl History {
         self.remove(&oldest.path)?;
         files.remove(0);
         Ok(())
+    }
+
+    /// Removes a file that must not be found again: without a head it is none.
+    fn give_up(&self, path: &Path) -> io::Result<()> {
+        self.remove(path).or_else(|error| {
+            let file = self.disk.open(path)?;
+            file.set_len(0)?;
+            file.sync_data().map_err(|_| error)
+        })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -360,6 +393,10 @@ impl History {
             if let Some(durable) = durable.filter(|durable| durable.file >= first) {
                 return unmarked_since(durable, &entries).map(Some);
             }
+            // What was written before is in none of them.
+            if found.notes.anew_ms.is_some() {
+                return Ok(None);
+            }
         }
         Ok(None)
     }
@@ -401,7 +438,11 @@ impl Kept {
     /// A file as it is found; `None` if it is none, or has no head.
     fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Kept>> {
         let Some(number) = number_of(path) else { return Ok(None) };
-        let Some(archive) = Archive::open(disk, path, number)? else { return Ok(None) };
+        let Some(archive) = Archive::open(disk, path, number)? else {
+            // Nothing is written behind a head that is not durable, but what a file begins with.
+            let is_begun = disk.open(path)?.len()? > FILE_HEAD_BYTES + HEAD_BYTES as u64;
+            return if is_begun { Err(headless()) } else { Ok(None) };
+        };
         let state = match archive.head.form {
             Form::Appended => State::Finished,
             Form::Sorted => State::Sorted,
@@ -410,6 +451,10 @@ impl Kept {
         let bytes = archive.file.len()?;
         Ok(Some(Kept { first, number, path: path.to_owned(), bytes, begun_ms, state }))
     }
+}
+
+fn headless() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "its head is damaged")
 }
 
 /// Takes out the files that others stand for: those were made of them, and the end of it was interrupted.
@@ -424,6 +469,24 @@ fn take_covered(files: &mut Vec<Kept>) -> Vec<Kept> {
         }
     }
     covered
+}
+
+/// Gives the folder another name, under which nothing is looked for. Says which.
+fn set_aside(disk: &dyn Disk, data: &Path) -> io::Result<PathBuf> {
+    let folder = data.join(FOLDER);
+    for number in 1_u32.. {
+        let aside = data.join(format!("{FOLDER}-unusable-{number}"));
+        if !disk.exists(&aside)? {
+            disk.rename(&folder, &aside)?;
+            disk.sync_directory(data)?;
+            return Ok(aside);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn naming(verb: &str, path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {verb} {}: {error}", path.display()))
 }
 
 fn tell_damaged(archive: &Archive, error: &io::Error) {

@@ -13,19 +13,22 @@ use crate::engine::catalogue::{ObjectIndex, Row};
 use crate::engine::copies;
 use crate::engine::directory::io_error;
 use crate::engine::files::{Disk, FilesystemSync};
-use crate::engine::history::{History, Pages, Point, WriteBack};
+use crate::engine::history::{History, Pages, Point, Unmarked, WriteBack};
 use crate::engine::journal::{NewGeneration, Options};
 use crate::engine::overlay::{Page, Snapshot};
 use crate::engine::pagestore::{FilePerObject, Header, PageStore, Stamp, object_path};
 use crate::engine::scan::{self, Affected, Found, ScanReport, Visitor};
 use crate::engine::wakes::Wake;
 use crate::engine::{About, ObjectKey};
+use crate::id::RawId;
 use crate::observe::events::note;
 use crate::{Error, ErrorKind, Result};
 
 /// How often the log says how far recovery is: after so many bytes of journal, and after so many files.
 const TOLD_BYTES: u64 = 16 * 1_024 * 1_024;
 const TOLD_FILES: usize = 1_000;
+/// So many files are open at once while the history learns what they hold.
+const FILES_AT_ONCE: usize = if cfg!(test) { 8 } else { 256 };
 
 /// What to do about damage of which nobody can say whose commits it hides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +189,34 @@ impl Replayed {
     /// Whether what counts of the object begins with a file.
     fn begins_with_file(&self) -> bool {
         !self.is_deleted && self.adopted == Some(self.first)
+    }
+
+    /// What recovery is about to do to the object's file.
+    fn change<'a>(
+        &self,
+        key: &'a ObjectKey,
+        store: &'a dyn PageStore,
+        unmarked: Option<&HashMap<RawId, Unmarked>>,
+    ) -> WriteBack<'a> {
+        // What was kept before the object began anew from a file does not lead to it.
+        let began = self.adopted.map(Point::from);
+        let known = unmarked.and_then(|unmarked| unmarked.get(&key.id));
+        let known = known.filter(|known| began.is_none_or(|began| began <= known.to.into()));
+        let looked = match known {
+            Some(known) => Ok((known.from, known.size)),
+            None => store.size().and_then(|size| Ok((store.stamp()?, size))),
+        };
+        let size_after = if self.is_deleted { 0 } else { self.size };
+        let pages = match (&looked, unmarked) {
+            (Ok((_, size)), Some(_)) => {
+                let known = known.map(|known| &known.pages);
+                Pages::touched(*size, self.pages.keys().copied(), size_after, known)
+            }
+            _ => Pages::Unknown,
+        };
+        let (from, size) = looked.unwrap_or_default();
+        let (to, removes) = (self.stamp, self.is_deleted);
+        WriteBack { key, store, from, size, to, removes, pages }
     }
 
     /// The file that the object has, or begins with.
@@ -370,40 +401,16 @@ impl Replay {
             note!(error, reason = %error, "the objects' history cannot be read");
             None
         });
-        let stores: Vec<_> = self
-            .objects
-            .keys()
-            .map(|key| FilePerObject::new(Arc::clone(disk), root, key).mended())
-            .collect();
-        let mut changes = Vec::new();
-        for ((key, object), store) in self.objects.iter().zip(&stores) {
-            // What was kept before the object began anew from a file does not lead to it.
-            let began = object.adopted.map(Point::from);
-            let known = unmarked.as_ref().and_then(|unmarked| unmarked.get(&key.id));
-            let known = known.filter(|known| began.is_none_or(|began| began <= known.to.into()));
-            let looked = match known {
-                Some(known) => Ok((known.from, known.size)),
-                None => store.size().and_then(|size| Ok((store.stamp()?, size))),
-            };
-            let Ok((from, size)) = looked else { continue };
-            let size_after = if object.is_deleted { 0 } else { object.size };
-            let written = object.pages.keys().copied();
-            let known = known.map(|known| &known.pages);
-            let pages = match unmarked {
-                Some(_) => Pages::touched(size, written, size_after, known),
-                None => Pages::Unknown,
-            };
-            changes.push(WriteBack {
-                key,
-                store,
-                from,
-                size,
-                to: object.stamp,
-                removes: object.is_deleted,
-                pages,
-            });
+        let objects: Vec<_> = self.objects.iter().collect();
+        for objects in objects.chunks(FILES_AT_ONCE) {
+            let store = |key| FilePerObject::new(Arc::clone(disk), root, key).mended();
+            let stores: Vec<_> = objects.iter().map(|(key, _)| store(*key)).collect();
+            let changes = objects.iter().zip(&stores);
+            let changes: Vec<_> = changes
+                .map(|((key, object), store)| object.change(key, store, unmarked.as_ref()))
+                .collect();
+            history.before(&changes, now_ms);
         }
-        history.before(&changes, now_ms);
     }
 
     /// Writes every replayed page to its file, and makes all of them durable.

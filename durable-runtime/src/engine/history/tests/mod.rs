@@ -1,6 +1,7 @@
 //! The history by itself: what is rebuilt before and after files are rewritten, damaged, erased or given up.
 
 mod files;
+mod mishaps;
 mod rig;
 
 use self::rig::{Outcome, Rig};

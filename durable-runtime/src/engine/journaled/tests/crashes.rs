@@ -71,18 +71,22 @@ fn some_turns(world: &mut World) {
 /// One that recovery has to move to its place, and one that is gone before it got there.
 fn forks_that_are_not_in_their_places(world: &mut World) {
     some_turns_and_a_checkpoint(world);
-    world.turn(0);
     for number in [1, 2] {
         world.delete(number);
         world.flush();
-        world.fork(0, number, false);
-        world.flush();
+        // Turns may be undone, and the object may be deleted while it is copied.
+        while world.forked < number as u64 {
+            world.turn(0);
+            world.flush();
+            world.fork(0, number, false);
+            world.flush();
+        }
         world.turn(number);
         world.flush();
     }
     world.delete(2);
     world.flush();
-    assert!(world.forked == 2);
+    assert_eq!(world.errors, []);
 }
 
 /// Also with a checkpoint behind it, so that redo does not begin with the journal.
@@ -309,6 +313,30 @@ fn before_the_first_checkpoint_everything_is_kept() {
         world.reopen();
         assert!(world.rebuilt > 0);
     }
+}
+
+/// A process may not open many files, and the journal may speak of more objects than that.
+#[test]
+fn the_history_of_more_objects_than_files_may_be_open_is_kept() {
+    let mut world = World::new(60, 7);
+    world.keeps_past = true;
+    for round in 0..2 {
+        for number in 0..60 {
+            world.turn(number);
+            world.flush();
+        }
+        if round == 0 {
+            world.checkpoint();
+        }
+    }
+    world.die();
+    world.disk.restart();
+    world.disk.limit_open_files(20);
+    let shared = world.open().unwrap();
+    world.disk.limit_open_files(usize::MAX);
+    world.shared = Some(shared);
+    (0..60).for_each(|number| world.check_reopened(number));
+    assert!(world.rebuilt >= 60, "{}", world.rebuilt);
 }
 
 #[test]
