@@ -7,12 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use axum::Json;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use durable_runtime::admin::{Admin, Spool, StateAt, Taken};
-use durable_runtime::{Error, ErrorKind, Result};
+use durable_runtime::{Error, ErrorKind};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use crate::peer::Peer;
-use crate::routes::{has_type, read, refused, wrong_type};
+use crate::routes::{has_type, read, refused, rejected, wrong_type};
 
 /// What an export says of the file, in JSON.
 pub(crate) const EXPORTED_HEADER: &str = "durable-exported";
@@ -51,10 +52,10 @@ pub struct Import {
 pub(crate) async fn export(
     State(admin): State<Admin>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let answer = async {
-        let Export { object, at } = read(&headers, &body)?;
+        let Export { object, at } = read(&headers, body)?;
         let taken = admin.take(&object, at).await.map_err(|error| refused(&error))?;
         let file = File::open(taken.path()).await.map_err(|error| failed("read", &error))?;
         Ok::<_, Response>((
@@ -78,13 +79,17 @@ pub(crate) async fn export(
 pub(crate) async fn import(
     State(admin): State<Admin>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    Query(Import { object }): Query<Import>,
+    query: Result<Query<Import>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     if !has_type(&headers, FILE_TYPE) {
         return wrong_type(FILE_TYPE);
     }
+    let Query(Import { object }) = match query {
+        Ok(query) => query,
+        Err(error) => return rejected(error.status(), error.body_text()),
+    };
     let imported = async {
         let spool = admin.spool().await?;
         store(&spool, body).await?;
@@ -96,7 +101,7 @@ pub(crate) async fn import(
     }
 }
 
-async fn store(spool: &Spool, mut body: Body) -> Result<()> {
+async fn store(spool: &Spool, mut body: Body) -> durable_runtime::Result<()> {
     let failed = |error: io::Error| {
         Error::new(ErrorKind::Storage, format!("what came in cannot be stored: {error}"))
     };

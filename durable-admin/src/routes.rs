@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -81,6 +83,10 @@ pub(crate) fn router(admin: Admin, access: Option<Access>) -> Router {
             let text = "there is no such operation: `GET /v1` lists them, and each is a `POST` to `/v1/` and its name";
             refused(&Error::new(ErrorKind::NotFound, text))
         })
+        .method_not_allowed_fallback(async || {
+            let text = "`GET /v1` lists the operations, and each is a `POST` to `/v1/` and its name";
+            rejected(StatusCode::METHOD_NOT_ALLOWED, text.to_owned())
+        })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(admin);
     match access {
@@ -93,9 +99,9 @@ async fn perform<O: Operation>(
     State(admin): State<Admin>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let operation = match read::<O>(&headers, &body) {
+    let operation = match read::<O>(&headers, body) {
         Ok(operation) => operation,
         Err(response) => return response,
     };
@@ -107,13 +113,17 @@ async fn perform<O: Operation>(
 
 /// A request in JSON.
 #[expect(clippy::result_large_err, reason = "it is sent at once")]
-pub(crate) fn read<R: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<R, Response> {
+pub(crate) fn read<R: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<R, Response> {
     const JSON: &str = "application/json";
     // Without this a page of any site could send it.
     if !has_type(headers, JSON) {
         return Err(wrong_type(JSON));
     }
-    serde_json::from_slice(body).map_err(|error| {
+    let body = body.map_err(|error| rejected(error.status(), error.body_text()))?;
+    serde_json::from_slice(&body).map_err(|error| {
         let text = format!("the request is not understood: {error}");
         refused(&Error::new(ErrorKind::Invalid, text))
     })
@@ -124,6 +134,13 @@ pub(crate) fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
 }
 
+/// The answer to what is no request of ours.
+pub(crate) fn rejected(status: StatusCode, text: String) -> Response {
+    let kind =
+        if status == StatusCode::PAYLOAD_TOO_LARGE { ErrorKind::Limit } else { ErrorKind::Invalid };
+    (status, Json(Error::new(kind, text))).into_response()
+}
+
 pub(crate) fn wrong_type(wanted: &str) -> Response {
     let text = format!("send this request with `Content-Type: {wanted}`");
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, Json(Error::new(ErrorKind::Invalid, text))).into_response()
@@ -131,15 +148,22 @@ pub(crate) fn wrong_type(wanted: &str) -> Response {
 
 /// Lets through who has the token and means this server.
 async fn admit(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    match check(request.headers(), &access) {
+    match check(request.uri(), request.headers(), &access) {
         Ok(()) => next.run(request).await,
         Err((status, text)) => (status, Json(Error::new(ErrorKind::Denied, text))).into_response(),
     }
 }
 
-fn check(headers: &HeaderMap, access: &Access) -> Result<(), (StatusCode, &'static str)> {
+fn check(
+    uri: &Uri,
+    headers: &HeaderMap,
+    access: &Access,
+) -> Result<(), (StatusCode, &'static str)> {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if !header(HOST).is_some_and(|host| is_meant(host, access.address)) {
+    let is_one = headers.get_all(HOST).iter().count() == 1;
+    // The address may also be in the request's first line.
+    let mut named = header(HOST).into_iter().chain(uri.authority().map(Authority::as_str));
+    if !is_one || !named.all(|host| is_meant(host, access.address)) {
         return Err((
             StatusCode::MISDIRECTED_REQUEST,
             "the header `Host` does not name this server",

@@ -71,8 +71,13 @@ fn check_free(path: &Path) -> Result<()> {
         Err(_) => Ok(()),
         Ok(file) if !file.file_type().is_socket() => refused("there is a file that is no socket"),
         Ok(_) => match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            // It may have ended in this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Ok(_) => refused("somebody listens there already"),
-            Err(_) => Ok(()),
+            Err(error) => refused(&format!(
+                "there is a socket, and whether somebody listens is not known: {error}"
+            )),
         },
     }
 }
@@ -142,6 +147,18 @@ mod tests {
         let error = Socket::bind(&path).unwrap_err();
         assert!(error.message().contains("no socket"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn one_that_does_not_say_whether_somebody_listens_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SOCKET_NAME);
+        // One for datagrams takes no connection although it lives.
+        let _living = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        let inode = inode(&path);
+        let error = Socket::bind(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+        assert_eq!(super::inode(&path), inode);
     }
 
     #[test]

@@ -52,7 +52,14 @@ impl Client {
         let token = std::fs::read_to_string(token_file).map_err(|error| {
             Error::new(ErrorKind::Storage, format!("cannot read {}: {error}", token_file.display()))
         })?;
-        Ok(Client::Tcp { authority, token: token.trim().to_owned() })
+        let token = token.trim();
+        if token.len() != 64 || !token.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(invalid(format!(
+                "{} holds no token, which is 64 hex digits",
+                token_file.display()
+            )));
+        }
+        Ok(Client::Tcp { authority, token: token.to_owned() })
     }
 
     /// Asks for an operation.

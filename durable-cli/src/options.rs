@@ -95,7 +95,7 @@ pub(crate) struct ListOptions {
     /// The class
     pub(crate) class: String,
     /// Only objects whose names begin like this, in the order of their names
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub(crate) prefix: Option<String>,
     /// How many
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -116,7 +116,7 @@ pub(crate) struct ShowOptions {
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: usize,
     /// Only keys after this one
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     pub(crate) after: Option<String>,
 }
 

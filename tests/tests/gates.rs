@@ -245,6 +245,20 @@ matrix! {
         runtime.shutdown().await.unwrap();
     }
 
+    async fn a_deletion_that_nobody_waits_for_any_more_is_not_made(bed) {
+        let Setup { runtime, room, latch, .. } = Setup::new(&bed).await;
+        room.put(7).await.unwrap();
+        room.close().await.unwrap();
+        let rooms = runtime.namespace::<Room>();
+        let id = rooms.id_from_name("a").unwrap();
+        let mut deletion = Box::pin(rooms.delete(&id));
+        assert!(poll_once(&mut deletion).is_pending(), "the gate is closed");
+        drop(deletion);
+        latch.0.notify_one();
+        assert_eq!(room.value().await.unwrap(), Some(7));
+        runtime.shutdown().await.unwrap();
+    }
+
     async fn a_constructor_loads_before_the_first_call(bed) {
         let plan = Arc::new(Mutex::new(Loading::Works));
         let builder = bed.builder().register::<Loader>().env(plan.clone());

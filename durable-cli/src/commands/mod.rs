@@ -34,6 +34,8 @@ pub(crate) async fn run(options: Options) -> Result<Done, Failure> {
         Command::Check(only) if only.only.is_none() => {
             return soundness::check_all(&place, &out).await;
         }
+        // While nothing is locked: people take their time.
+        Command::Delete(ref options) if !options.yes => repair::ask(&options.object)?,
         _ => {}
     }
     let objects = Objects::find(&place).await?;

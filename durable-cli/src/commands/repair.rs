@@ -34,10 +34,7 @@ pub(super) async fn delete(
     out: &Output,
     options: DeleteOptions,
 ) -> Result<Done, Failure> {
-    let DeleteOptions { object, yes } = options;
-    if !yes && !is_agreed(&object)? {
-        return Err(Error::new(ErrorKind::Refused, "nothing was deleted").into());
-    }
+    let DeleteOptions { object, yes: _ } = options;
     let deleted = objects.perform(Delete { object: object.clone() }).await?;
     if out.json {
         Output::document(&deleted)?;
@@ -51,8 +48,11 @@ pub(super) async fn delete(
     Err(Error::new(ErrorKind::NotFound, text).into())
 }
 
-/// Asks whoever sits there.
-fn is_agreed(object: &str) -> Result<bool, Failure> {
+/// Asks whoever sits there whether an object is to be deleted.
+///
+/// # Errors
+/// If not, or nobody can be asked.
+pub(super) fn ask(object: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         let text = format!(
             "{object} would be deleted with all that it has stored, and nobody can be asked: say `--yes`"
@@ -64,7 +64,10 @@ fn is_agreed(object: &str) -> Result<bool, Failure> {
     err.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Refused, "nothing was deleted").into())
 }
 
 pub(super) async fn alarms(

@@ -22,6 +22,20 @@ pub(super) async fn top(
     let TopOptions { interval, count: looks, limit } = options;
     let interval = Duration::try_from_secs_f64(interval)
         .map_err(|_| Failure::Usage(format!("{interval} is no time in seconds")))?;
+    tokio::select! {
+        done = look_again(objects, out, interval, looks, limit) => done,
+        // From the beginning on: a program may take long to answer.
+        _ = tokio::signal::ctrl_c() => Ok(Done::Well),
+    }
+}
+
+async fn look_again(
+    objects: &Objects,
+    out: &Output,
+    interval: Duration,
+    looks: Option<u64>,
+    limit: usize,
+) -> Result<Done, Failure> {
     let mut before = None;
     let mut look = 0;
     loop {
@@ -36,10 +50,7 @@ pub(super) async fn top(
             return Ok(Done::Well);
         }
         before = Some(shown);
-        tokio::select! {
-            () = tokio::time::sleep(interval) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Done::Well),
-        }
+        tokio::time::sleep(interval).await;
     }
 }
 

@@ -15,6 +15,8 @@ async fn the_exit_code_says_how_it_went() {
         }
         for (code, arguments) in [
             (0, &["classes"][..]),
+            (0, &["list", "Room", "--prefix", "-x"]),
+            (0, &["show", "Room/lobby", "--after", "-x"]),
             (1, &["sql", "Room/lobby", "SELECT nothing FROM nowhere"]),
             (2, &["show"]),
             (2, &["show", "lobby"]),

@@ -55,6 +55,8 @@ async fn over_tcp_the_token_and_the_host_decide() {
         (401, vec![("host", &host), ("authorization", &wrong), JSON]),
         (401, vec![("host", &host), ("authorization", &token.text()), JSON]),
         (421, vec![("host", "evil.example"), ("authorization", &bearer), JSON]),
+        (421, vec![("authorization", &bearer), JSON]),
+        (421, vec![("host", &host), ("host", "evil.example"), ("authorization", &bearer), JSON]),
         (421, vec![("host", "localhost:1"), ("authorization", &bearer), JSON]),
         (415, vec![("host", &host), ("authorization", &bearer)]),
         (415, vec![("host", &host), ("authorization", &bearer), ("content-type", "text/plain")]),
@@ -64,6 +66,12 @@ async fn over_tcp_the_token_and_the_host_decide() {
         assert_eq!(answered, status, "{headers:?}: {body}");
         assert!(answered == 200 || !body.contains("Room"), "{body}");
         assert!(!body.to_lowercase().contains("access-control"), "{body}");
+    }
+    for (status, server) in [(200, host.as_str()), (421, "evil.example")] {
+        let headers = [("host", host.as_str()), ("authorization", &bearer), JSON];
+        let request = request(&format!("http://{server}/v1/classes"), &headers, "{}");
+        let stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(exchange(stream, &request).await.0, status, "{server}");
     }
     // Not even which operations there are is told.
     let stream = TcpStream::connect(address).await.unwrap();
@@ -85,6 +93,9 @@ async fn the_command_line_asks_over_tcp_with_the_token_of_a_file() {
     let refused = bed.run(&["--url", &url, "--token-file", "other", "classes"]).await;
     assert!(refused.code == 1 && refused.err.contains("token"), "{refused:?}");
     assert_eq!(bed.run(&["--url", &url, "classes"]).await.code, 2, "it needs a token");
+    std::fs::write(bed.folder().join("other"), "two\nlines").unwrap();
+    let refused = bed.run(&["--url", &url, "--token-file", "other", "classes"]).await;
+    assert!(refused.code == 2 && refused.err.contains("other holds no token"), "{refused:?}");
     assert_eq!(
         bed.run(&["--url", "https://localhost", "--token-file", "token", "classes"]).await.code,
         2
@@ -116,6 +127,7 @@ async fn the_socket_is_its_owners_and_speaks_plainly() {
         (404, "NotFound", "/v1/show", r#"{"object": "Room/attic", "limit": 1}"#),
         (400, "Invalid", "/v1/show", "{}"),
         (400, "Invalid", "/v1/show", "not json"),
+        (405, "Invalid", "/v1", "{}"),
         (
             400,
             "ReadOnly",
@@ -129,7 +141,13 @@ async fn the_socket_is_its_owners_and_speaks_plainly() {
         assert!(!error["message"].as_str().unwrap().is_empty());
     }
     let long = format!(r#"{{"object": "{}"}}"#, "x".repeat(2 << 20));
-    assert_eq!(ask(request("/v1/show", &[host, JSON], &long)).await.0, 413);
+    let (status, text) = ask(request("/v1/show", &[host, JSON], &long)).await;
+    let error: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &error["kind"]), (413, &"Limit".into()), "{text}");
+    let file = ("content-type", "application/vnd.sqlite3");
+    let (status, text) = ask(request("/v1/import", &[host, file], "")).await;
+    let error: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &error["kind"]), (400, &"Invalid".into()), "{text}");
     let error = durable::admin::serve(&runtime).start().await.unwrap_err();
     assert_eq!(error.kind(), durable::ErrorKind::Locked, "one is enough");
     runtime.shutdown().await.unwrap();

@@ -1,5 +1,7 @@
 //! Objects whose code fails or is not there, and directories that nobody runs.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use durable::prelude::*;
@@ -131,6 +133,100 @@ async fn what_is_due_waits_for_the_program() {
         let ended = bed.run(arguments).await;
         assert!(ended.code == 1 && ended.err.contains("the program"), "{ended:?}");
     }
+}
+
+/// All files of a folder, and what is in them.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else {
+            files.insert(path.clone(), std::fs::read(path).unwrap());
+        }
+    }
+    files
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_without_the_program_leaves_all_that_is_stored_as_it_is() {
+    let bed = Bed::new();
+    let runtime = bed.program().await;
+    fill(&runtime).await.unwrap();
+    runtime.shutdown().await.unwrap();
+    let before = files(&bed.data());
+    bed.done(&["check"]).await;
+    assert!(before == files(&bed.data()), "a check changes no file at all");
+    for command in [
+        &["classes"][..],
+        &["list", "Room"],
+        &["show", "Room/lobby"],
+        &["sql", "Room/lobby", "SELECT * FROM posts"],
+        &["bookmarks", "Room/lobby"],
+        &["export", "Room/lobby", "lobby.db"],
+        &["alarms"],
+        &["stats"],
+        &["check", "Room/lobby"],
+    ] {
+        bed.done(command).await;
+    }
+    let mut after = files(&bed.data());
+    for (path, content) in before {
+        let now = after.remove(&path).unwrap_or_default();
+        // Each start begins a segment of the journal, and the history notes that.
+        match path.strip_prefix(bed.data()).unwrap() {
+            path if path.starts_with("journal") => {}
+            path if path.starts_with("history") => assert!(now.starts_with(&content), "{path:?}"),
+            path => assert!(now == content, "{path:?}"),
+        }
+    }
+    let is_of_journal = |path: &PathBuf| path.starts_with(bed.data().join("journal"));
+    assert!(after.keys().all(is_of_journal), "{:?}", after.keys());
+}
+
+/// Is kept for an hour.
+#[derive(Default)]
+struct Ticket;
+
+#[durable_object(expires_after = "1h")]
+impl Ticket {
+    pub fn write(&mut self, ctx: &Context, text: String) -> Result<()> {
+        ctx.kv().put("text", &text)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_restored_without_the_program_is_kept_for_its_time() {
+    let bed = Bed::new();
+    let long_ago = || std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let builder = Runtime::builder(bed.data()).clock(long_ago).history(Duration::from_hours(24));
+    let runtime = builder.register::<Ticket>().start().await.unwrap();
+    runtime.get::<Ticket>("a").write("first".into()).await.unwrap();
+    runtime.get::<Ticket>("a").write("second".into()).await.unwrap();
+    runtime.shutdown().await.unwrap();
+    let past = bed.json(&["bookmarks", "Ticket/a"]).await;
+    bed.done(&["delete", "Ticket/a", "--yes"]).await;
+    bed.done(&["restore", "Ticket/a", past["oldest"]["bookmark"].as_str().unwrap()]).await;
+    let shown = bed.json(&["show", "Ticket/a"]).await;
+    let (used, due) = (&shown["object"]["last_written"], &shown["object"]["next_wake"]);
+    // As texts, too, one is later than the other.
+    assert!(due.as_str().unwrap() > used.as_str().unwrap(), "it is overdue: {shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_name_is_the_id_of_another_is_not_taken_for_it() {
+    let bed = Bed::new();
+    let runtime = bed.served().await;
+    runtime.get::<Counter>("a").increment().await.unwrap();
+    let id = runtime.namespace::<Counter>().id_from_name("a").unwrap().to_string();
+    runtime.get::<Counter>(&id).increment().await.unwrap();
+    let listed = bed.json(&["list", "Counter"]).await;
+    let listed = listed["objects"].as_array().unwrap();
+    let other = listed.iter().find(|object| object["name"] == id.as_str()).unwrap();
+    bed.done(&["delete", other["object"].as_str().unwrap(), "--yes"]).await;
+    assert_eq!(runtime.get::<Counter>("a").increment().await.unwrap(), 2, "it is still there");
+    assert_eq!(bed.json(&["list", "Counter"]).await["objects"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -129,10 +129,16 @@ impl Operation for Restore {
         };
         let permit = admin.permit(Access::Write, LOOK_TIME);
         let restore = move |store: &mut Store| {
+            let was_active = store.is_active();
             let restored = target
                 .or_else(|time_ms| store.point_at(time_ms))
                 .and_then(|point| Ok((point, store.go_back(point, permit)?)));
-            let aftermath = if restored.is_ok() { Aftermath::Restored } else { Aftermath::Changed };
+            // If it has failed half way, the next activation goes on with it.
+            let aftermath = if restored.is_ok() || (was_active && !store.is_active()) {
+                Aftermath::Restored
+            } else {
+                Aftermath::Nothing
+            };
             (restored, aftermath)
         };
         let (to, undo) = admin.visit(&found.key, restore).await?;

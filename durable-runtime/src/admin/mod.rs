@@ -119,9 +119,13 @@ impl Found {
     }
 }
 
-/// How an object is named so that it is found again: by its name, unless that is a name in a jurisdiction.
+/// How an object is named so that it is found again: by its name, unless that is a name in a jurisdiction, or is read as the id of
+/// another object.
 fn address(class: &str, key: &ObjectKey, name: Option<&str>) -> String {
-    match name.filter(|name| RawId::from_name(&key.class, None, name) == key.id) {
+    let leads_here = |name: &&str| {
+        RawId::from_name(&key.class, None, name) == key.id && read_id(&key.class, name).is_none()
+    };
+    match name.filter(leads_here) {
         Some(name) => format!("{class}/{name}"),
         None => format!("{class}/{}", key.id),
     }
@@ -237,7 +241,11 @@ impl Admin {
         change: impl FnOnce(&Store) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         let permit = self.permit(Access::Write, time);
-        let change = move |store: &mut Store| (store.visit(permit, change), Aftermath::Changed);
+        let change = move |store: &mut Store| {
+            let changed = store.visit(permit, change);
+            let aftermath = if changed.is_ok() { Aftermath::Changed } else { Aftermath::Nothing };
+            (changed, aftermath)
+        };
         self.visit(&found.key, change).await.map_err(|error| found.explain(error))
     }
 
@@ -288,6 +296,11 @@ impl Admin {
     }
 }
 
+/// The id that a text is, if it is one of this class.
+fn read_id(class: &str, text: &str) -> Option<RawId> {
+    text.parse::<RawId>().ok().filter(|id| id.belongs_to(class))
+}
+
 fn no_class(name: &str, known: &[String]) -> Error {
     let known = if known.is_empty() {
         "nothing is stored yet".to_owned()
@@ -321,8 +334,7 @@ fn find(engine: &dyn Engine, object: &str) -> Result<Found> {
         return Err(no_class(name, &known));
     };
     let name = &object[object.len() - rest..];
-    let id = name.parse::<RawId>().ok().filter(|id| id.belongs_to(&class.key));
-    let (id, name) = if let Some(id) = id {
+    let (id, name) = if let Some(id) = read_id(&class.key, name) {
         let known = engine.find(&ObjectKey { class: class.key.as_str().into(), id })?;
         (id, known.and_then(|known| known.row.about.name))
     } else {

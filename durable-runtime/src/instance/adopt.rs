@@ -6,14 +6,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
-use crate::activity::waiting;
-use crate::call::{CallError, Failure};
-use crate::engine::{About, CopyFile, Engine, Receipt, Wake};
+use crate::engine::{About, CopyFile, Engine, Wake};
 use crate::instance::events::event;
 use crate::instance::turn::dispose;
-use crate::instance::{Job, Live, Object};
+use crate::instance::visit::visit;
+use crate::instance::{Live, Object};
 use crate::{DurableObject, Error, Result};
 
 /// What those are told who had to do with the object before.
@@ -50,11 +47,8 @@ pub(crate) async fn adopt<T: DurableObject>(
         };
         object.node.read(adopt).await?;
     } else {
-        let (sender, done) = oneshot::channel();
-        let submitted = object.submit_patiently(Box::new(Making { adoption, sender })).await;
-        submitted.map_err(in_words)?;
-        let made = waiting(done).await.unwrap_or_else(|_| Err(in_words(CallError::ShutDown)));
-        made?.wait().await?;
+        let made = visit(object, |live| live.become_copy(adoption)).await;
+        made.map_err(|failure| Error::from(failure.widen::<Error>()))??;
     }
     event!(info, identity, "an object was made from a copy");
     Ok(())
@@ -79,44 +73,18 @@ impl<T: DurableObject> Drop for Vacancy<T> {
     }
 }
 
-fn in_words(failure: Failure) -> Error {
-    Error::from(failure.widen::<Error>())
-}
-
-/// The same in the queue of an object that has an instance.
-struct Making {
-    adoption: Adoption,
-    sender: oneshot::Sender<Result<Receipt>>,
-}
-
-impl<T: DurableObject> Job<T> for Making {
-    fn run(self: Box<Self>, live: &mut Live<T>) {
-        let made = live.become_copy(self.adoption);
-        let _ = self.sender.send(made);
-    }
-
-    fn fail(self: Box<Self>, failure: Failure) {
-        let _ = self.sender.send(Err(in_words(failure)));
-    }
-
-    fn needs_no_instance(&self) -> bool {
-        true
-    }
-}
-
 impl<T: DurableObject> Live<T> {
-    fn become_copy(&mut self, adoption: Adoption) -> Result<Receipt> {
+    fn become_copy(&mut self, adoption: Adoption) -> Result<()> {
         let store = self.ctx.store_mut();
         store.check_absent()?;
         let Adoption { copy, about, wake } = adoption;
         let adopted = store.adopt(copy, about, wake);
-        let receipt = store.receipt();
         // Its database was closed in any case.
         dispose(self.instance.take());
         adopted?;
         let object = self.ctx.object();
         object.sockets.dismiss_all(MADE);
         object.start_over(&object.session(), &Arc::from(MADE), || {});
-        Ok(receipt)
+        Ok(())
     }
 }

@@ -232,12 +232,12 @@ impl<T: DurableObject> Object<T> {
     pub(crate) async fn submit_patiently(
         self: &Arc<Self>,
         job: Box<dyn Job<T>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Ticket, Failure> {
         let mut job = Some(job);
         loop {
             match self.submit_from(None, &mut || job.take()) {
                 Err(CallError::Overloaded { .. }) => {}
-                submitted => return submitted.map(|_| ()),
+                submitted => return submitted,
             }
             self.node.settings.time.sleep(QUEUE_WAIT).await;
         }

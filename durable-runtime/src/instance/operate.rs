@@ -1,4 +1,4 @@
-//! An operator's look into an object, or a change to it, in the object's queue like any turn.
+//! An operator's look into an object, or a change to it: a [visit], of which only the storage is known.
 //!
 //! The guarantee: no code of the object's runs. One that is in memory stays there, and after a change its instance is made anew; one
 //! that is not stays so, and one that cannot be activated is looked at all the same.
@@ -6,18 +6,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::oneshot;
-
 use crate::DurableObject;
-use crate::activity::waiting;
-use crate::call::{CallError, Failure};
+use crate::call::Failure;
 use crate::id::RawId;
 use crate::instance::turn::dispose;
-use crate::instance::{Job, Live, Object};
+use crate::instance::{Live, Object, visit};
 use crate::storage::Store;
-
-/// What calls that wait and clients of WebSockets are told when an object is restored.
-const RESTORED: &str = "the object is restored to an earlier state";
 
 /// What a visit has left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,49 +42,28 @@ pub(crate) struct Present {
 }
 
 /// Has a visit made.
-pub(crate) async fn visit<T: DurableObject>(
+pub(crate) async fn operate<T: DurableObject>(
     object: Arc<Object<T>>,
     visit: Visit,
 ) -> Result<(), Failure> {
-    let (sender, made) = oneshot::channel();
-    object.submit_patiently(Box::new(Visiting { visit, sender })).await?;
-    waiting(made).await.unwrap_or(Err(CallError::ShutDown))
+    let operate = |live: &mut Live<T>| {
+        live.operate(visit);
+        Ok(())
+    };
+    visit::visit(object, operate).await?
 }
 
-struct Visiting {
-    visit: Visit,
-    sender: oneshot::Sender<Result<(), Failure>>,
-}
-
-impl<T: DurableObject> Job<T> for Visiting {
-    fn run(self: Box<Self>, live: &mut Live<T>) {
-        let aftermath = (self.visit)(live.ctx.store_mut());
-        if aftermath != Aftermath::Nothing {
-            dispose(live.instance.take());
+impl<T: DurableObject> Live<T> {
+    fn operate(&mut self, visit: Visit) {
+        match visit(self.ctx.store_mut()) {
+            Aftermath::Nothing => {}
+            Aftermath::Changed => dispose(self.instance.take()),
+            Aftermath::Restored => self.is_restored(),
         }
-        if aftermath == Aftermath::Restored {
-            let object = Arc::clone(live.ctx.object());
-            object.restored();
-        }
-        live.after_turn();
-        let _ = self.sender.send(Ok(()));
-    }
-
-    fn fail(self: Box<Self>, failure: Failure) {
-        let _ = self.sender.send(Err(failure));
-    }
-
-    fn needs_no_instance(&self) -> bool {
-        true
     }
 }
 
 impl<T: DurableObject> Object<T> {
-    /// Ends what belongs to the object as it was: handlers, background futures, gates and sockets.
-    fn restored(self: &Arc<Self>) {
-        self.start_over(&self.session(), &Arc::from(RESTORED), || {});
-    }
-
     /// What is known of it without a turn.
     pub(super) fn present(&self) -> Present {
         Present {

@@ -245,7 +245,7 @@ impl<T: DurableObject> AnyClass for Class<T> {
         id: RawId,
         visit: Visit,
     ) -> BoxFuture<Result<(), Failure>> {
-        Box::pin(operate::visit(self.object(node, id, None), visit))
+        Box::pin(operate::operate(self.object(node, id, None), visit))
     }
 
     #[cfg(feature = "admin")]

@@ -12,18 +12,25 @@ use crate::instance::Live;
 use crate::instance::turn::dispose;
 use crate::storage::Wish;
 
-/// Why calls that waited were not made.
+/// What calls that wait and clients of WebSockets are told.
 const RESTORED: &str = "the object is restored to an earlier state";
 
 impl<T: DurableObject> Live<T> {
     /// Gives the commit before, to undo it.
     pub(crate) fn restore(&mut self, wish: Wish) -> Result<Point> {
         let now = self.ctx.node().settings.time.now_or_system();
+        let was_active = self.ctx.store().is_active();
         let restored = self.ctx.store_mut().restore(wish, now);
-        if !self.ctx.store().is_active() {
-            dispose(self.instance.take());
-            self.ctx.object().reset(&Arc::from(RESTORED));
+        // If it has failed half way, the next activation goes on with it.
+        if restored.is_ok() || (was_active && !self.ctx.store().is_active()) {
+            self.is_restored();
         }
         restored
+    }
+
+    /// Ends what belongs to the object as it was: the instance, handlers, background futures, gates and sockets.
+    pub(super) fn is_restored(&mut self) {
+        dispose(self.instance.take());
+        self.ctx.object().reset(&Arc::from(RESTORED));
     }
 }

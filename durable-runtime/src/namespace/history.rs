@@ -10,7 +10,7 @@ use crate::storage::millis;
 use crate::{Bookmark, DurableObject, Error, ErrorKind, ObjectId, Restore, Result};
 
 impl<T: DurableObject> Namespace<T> {
-    /// The object's state now, to come back to. The object is activated, if it can be.
+    /// The object's state now, to come back to. The object is not activated for it.
     ///
     /// # Errors
     /// [`ErrorKind::NotKept`] when nothing of the object is stored; and when the class is not registered, the id belongs to
@@ -20,7 +20,8 @@ impl<T: DurableObject> Namespace<T> {
         Ok(Bookmark::new(id.raw(), point))
     }
 
-    /// The object's state at a time: see [`Context::bookmark_for_time`](crate::Context::bookmark_for_time). The object is activated, if it can be.
+    /// The object's state at a time: see [`Context::bookmark_for_time`](crate::Context::bookmark_for_time). The object is not activated
+    /// for it.
     ///
     /// # Errors
     /// As there, and as [`current_bookmark`](Self::current_bookmark).

@@ -21,6 +21,8 @@ const CREATE: &str = "CREATE TABLE _durable_expiry (slot INTEGER PRIMARY KEY CHE
 const READ: &str = "/*durable*/SELECT used, due FROM _durable_expiry";
 const SET: &str =
     "/*durable*/INSERT OR REPLACE INTO _durable_expiry (slot, used, due) VALUES (0, ?1, ?2)";
+const USE_NOW: &str =
+    "/*durable*/UPDATE _durable_expiry SET due = ?1 + (due - used), used = ?1 WHERE used <= ?1";
 const CLEAR: &str = "/*durable*/DELETE FROM _durable_expiry";
 
 /// The part of the time by which `due` is later than it has to be.
@@ -133,11 +135,17 @@ impl Store {
         Ok(())
     }
 
-    /// Has an object that is being restored kept for the whole time from now on: that it was not used meanwhile says nothing.
+    /// Has an object that is being restored kept for the whole time from now on: that it was not used meanwhile says nothing. Where
+    /// the class is not there, its time is the one of the row.
     pub(super) fn use_now(&self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
-        let Some(time) = self.expiry.time else { return Ok(()) };
-        let lease = Lease::after(now, time);
-        match connection.execute(SET, (lease.used, lease.due)) {
+        let used = match self.expiry.time {
+            Some(time) => {
+                let lease = Lease::after(now, time);
+                connection.execute(SET, (lease.used, lease.due))
+            }
+            None => connection.execute(USE_NOW, [now]),
+        };
+        match used {
             // The class did not expire then.
             Err(error) if is_no_table(&error) => Ok(()),
             done => done.map(drop),
