@@ -357,7 +357,8 @@ async fn what_was_deleted_before_a_crash_can_still_be_erased() {
 
 #[tokio::test]
 async fn an_object_is_erased_where_no_history_is_kept_too() {
-    let rt = TestRuntime::start(|builder| builder.register::<Ledger>()).await.unwrap();
+    let without = |builder: Builder| builder.register::<Ledger>().history(Duration::ZERO);
+    let rt = TestRuntime::start(without).await.unwrap();
     let ledgers = rt.namespace::<Ledger>();
     let id = ledgers.id_from_name("home").unwrap();
     ledgers.get(&id).add(SECRET.into()).await.unwrap();
