@@ -47,7 +47,6 @@ pub(crate) struct Copies {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     vfs: Arc<Vfs>,
-    count: AtomicU64,
 }
 
 /// A database file that is removed when this is dropped, unless it has become something else.
@@ -110,7 +109,7 @@ pub(super) fn clear(
 
 impl Copies {
     pub(super) fn new(disk: Arc<dyn Disk>, data: &Path, vfs: Arc<Vfs>) -> Copies {
-        Copies { disk, folder: folder_of(data), vfs, count: AtomicU64::new(0) }
+        Copies { disk, folder: folder_of(data), vfs }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -122,9 +121,11 @@ impl Copies {
     /// # Errors
     /// When the folder of copies cannot be made.
     pub(crate) fn new_file(&self) -> Result<CopyFile> {
+        // Of the process: a copy that outlives its runtime removes its own file, and not one of the next runtime's.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         let made = self.disk.create_dir_all(&self.folder);
         made.map_err(|error| io_error("create", &self.folder, &error))?;
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Ok(self.file_at(self.folder.join(format!("{number}{SUFFIX}"))))
     }
 
