@@ -5,13 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Moment, Operation};
+use crate::engine::sqlite::PAGE_BYTES;
 use crate::engine::{Engine, Known, ObjectKey, Order, Place};
 use crate::id::RawId;
 use crate::runtime::classes::stored_classes;
 use crate::{Error, ErrorKind, Result};
-
-/// A size of a page of the `SQLite` files.
-const PAGE_BYTES: u64 = 4_096;
 
 /// Objects on one page, at most.
 const PAGE_MAX: usize = 10_000;

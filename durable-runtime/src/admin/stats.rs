@@ -5,14 +5,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Moment, Operation};
+use crate::engine::sqlite::PAGE_BYTES;
 use crate::engine::{Engine, ObjectKey};
 use crate::runtime::classes::for_each;
 use crate::{Error, ErrorKind, Result};
 
 /// Objects of one answer, at most.
 const BUSY_MAX: usize = 1_000;
-
-const PAGE_BYTES: u64 = 4_096;
 
 /// Asks how much there is of everything.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

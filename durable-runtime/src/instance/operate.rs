@@ -58,7 +58,7 @@ impl<T: DurableObject> Live<T> {
         match visit(self.ctx.store_mut()) {
             Aftermath::Nothing => {}
             Aftermath::Changed => dispose(self.instance.take()),
-            Aftermath::Restored => self.is_restored(),
+            Aftermath::Restored => self.end_restored(),
         }
     }
 }

@@ -23,13 +23,13 @@ impl<T: DurableObject> Live<T> {
         let restored = self.ctx.store_mut().restore(wish, now);
         // If it has failed half way, the next activation goes on with it.
         if restored.is_ok() || (was_active && !self.ctx.store().is_active()) {
-            self.is_restored();
+            self.end_restored();
         }
         restored
     }
 
     /// Ends what belongs to the object as it was: the instance, handlers, background futures, gates and sockets.
-    pub(super) fn is_restored(&mut self) {
+    pub(super) fn end_restored(&mut self) {
         dispose(self.instance.take());
         self.ctx.object().reset(&Arc::from(RESTORED));
     }

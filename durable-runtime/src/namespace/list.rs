@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Namespace;
+use crate::engine::sqlite::PAGE_BYTES;
 use crate::engine::{Known, Listed, ObjectKey, Order};
 use crate::id::RawId;
 use crate::storage::alarm::time_of;
@@ -15,9 +16,6 @@ use crate::{DurableObject, Error, ErrorKind, LocationHint, ObjectId, Result};
 
 /// Objects on a page, unless [`List::limit`] says otherwise.
 pub const LIST_LIMIT: usize = 1_000;
-
-/// A size of a page of the `SQLite` files.
-const PAGE_BYTES: u64 = 4_096;
 
 impl<T: DurableObject> Namespace<T> {
     /// The objects that exist, a page at a time, in the order of their ids, or with

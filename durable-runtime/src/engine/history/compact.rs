@@ -9,7 +9,7 @@
 //!
 //! What is left out:
 //! - what was erased, by an erasure in one of these files or the one that this is done for;
-//! - a commit that is there already, byte by byte;
+//! - a commit that is there already, with the same number and the same checksum;
 //! - a write-back that says the same as the one before it: between the same commits, of no other pages.
 //!
 //! Small neighbours that are sorted already are taken along, if they are not larger than what is to be sorted anyway: so the number of files stays small, and
